@@ -1,0 +1,359 @@
+//! What changed between two snapshots, and what the listeners looked like in between.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::reading::{Absent, Reading};
+use crate::snapshot::{Endpoint, Listener, Netns, NetnsId, Snapshot};
+
+/// Two snapshots of one host and the looks at its listeners between them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// At the start.
+    pub before: Snapshot,
+    /// At the end.
+    pub after: Snapshot,
+    /// In between.
+    pub looks: Looks,
+}
+
+/// What many looks at the listeners add up to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Looks {
+    /// A watch per namespace and listener's cookie.
+    pub listeners: BTreeMap<NetnsId, BTreeMap<u64, ListenerWatch>>,
+}
+
+/// A listener's queue over the window, folded from the looks at it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListenerWatch {
+    /// The listener as last seen.
+    pub last: Listener,
+    /// `drops` at the first look, or zero when the listener was made within the window.
+    pub drops_before: Reading<u32>,
+    /// Looks taken.
+    pub looks: u32,
+    /// Looks that saw it full (queue > backlog: the kernel lets one more in than asked for).
+    pub full: u32,
+    /// Looks that saw it more than half full.
+    pub over_half: u32,
+    /// Looks that saw it empty.
+    pub empty: u32,
+    /// Longest queue seen.
+    pub longest: u32,
+    /// Sum of the queues seen, for the mean.
+    pub sum: u64,
+    /// Looks at which the queue was shorter than at the look before: somebody accepted.
+    pub shrank: u32,
+    /// Fastest growth seen between two looks, connections a second: what arrives while nobody accepts.
+    pub fastest_growth: f64,
+    /// Longest time over which nobody seemed to accept: the queue was not empty and did not shrink.
+    pub longest_pause: Duration,
+    /// When it was last seen, on the snapshots' clock.
+    pub at: Duration,
+    /// Start of the pause that is under way, if one is.
+    pause_since: Option<Duration>,
+}
+
+impl ListenerWatch {
+    /// The first look. `born` says that it was not there at the window's start, so all its drops are the window's.
+    pub fn new(listener: Listener, at: Duration, born: bool) -> Self {
+        let drops_before = match &listener.drops {
+            Reading::Present(_) if born => Reading::Present(0),
+            drops => drops.clone(),
+        };
+        let mut watch = Self {
+            drops_before,
+            looks: 0,
+            full: 0,
+            over_half: 0,
+            empty: 0,
+            longest: 0,
+            sum: 0,
+            shrank: 0,
+            fastest_growth: 0.0,
+            longest_pause: Duration::ZERO,
+            at,
+            pause_since: None,
+            last: listener,
+        };
+        watch.count();
+        watch
+    }
+
+    /// A further look.
+    pub fn look(&mut self, listener: Listener, at: Duration) {
+        let (was, now) = (self.last.queue, listener.queue);
+        let since = at.saturating_sub(self.at);
+        if now > was && !since.is_zero() {
+            self.fastest_growth = self.fastest_growth.max(f64::from(now - was) / since.as_secs_f64());
+        }
+        if now < was {
+            self.shrank += 1;
+        }
+        self.pause_since = if now == 0 || now < was { None } else { self.pause_since.or(Some(self.at)) };
+        if let Some(start) = self.pause_since {
+            self.longest_pause = self.longest_pause.max(at.saturating_sub(start));
+        }
+        self.at = at;
+        self.last = listener;
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let Listener { queue, backlog, .. } = self.last;
+        self.looks += 1;
+        self.full += u32::from(queue > backlog);
+        self.over_half += u32::from(u64::from(queue) * 2 > u64::from(backlog));
+        self.empty += u32::from(queue == 0);
+        self.longest = self.longest.max(queue);
+        self.sum += u64::from(queue);
+    }
+
+    /// Handshakes this listener dropped within the window.
+    pub fn drops(&self) -> Reading<u32> {
+        match (&self.drops_before, &self.last.drops) {
+            // Same cookie, same socket: a smaller number has wrapped.
+            (Reading::Present(before), Reading::Present(after)) => Reading::Present(after.wrapping_sub(*before)),
+            (Reading::Absent(why), _) | (_, Reading::Absent(why)) => Reading::Absent(why.clone()),
+        }
+    }
+
+    /// Share of the looks that saw it full.
+    pub fn full_share(&self) -> f64 {
+        share(self.full, self.looks)
+    }
+
+    /// Share of the looks that saw it more than half full.
+    pub fn over_half_share(&self) -> f64 {
+        share(self.over_half, self.looks)
+    }
+
+    /// Share of the looks that saw it empty.
+    pub fn empty_share(&self) -> f64 {
+        share(self.empty, self.looks)
+    }
+}
+
+fn share(part: u32, whole: u32) -> f64 {
+    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
+}
+
+/// One namespace at both ends.
+#[derive(Clone, Copy, Debug)]
+pub struct NetnsChange<'a> {
+    /// Which.
+    pub id: NetnsId,
+    /// At the start.
+    pub before: &'a Netns,
+    /// At the end.
+    pub after: &'a Netns,
+    interval: &'a Interval,
+}
+
+impl Interval {
+    /// The window's length; zero when there was only one reading.
+    pub fn window(&self) -> Duration {
+        self.after.at.saturating_sub(self.before.at)
+    }
+
+    /// The window's length in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.window().as_secs_f64()
+    }
+
+    /// The namespaces that were seen at both ends. One that came or went within the window has no rates.
+    pub fn namespaces(&self) -> impl Iterator<Item = NetnsChange<'_>> {
+        self.after.namespaces.iter().filter_map(|(id, after)| {
+            let before = self.before.namespaces.get(id)?;
+            Some(NetnsChange { id: *id, before, after, interval: self })
+        })
+    }
+
+    /// One namespace by its name as findings give it.
+    pub fn namespace(&self, name: &str) -> Option<NetnsChange<'_>> {
+        self.namespaces().find(|ns| ns.after.name == name)
+    }
+
+    /// By how much a counter grew, for any pair of readings of the same counter.
+    pub fn growth(&self, name: &str, before: Reading<u64>, after: Reading<u64>) -> Reading<u64> {
+        if self.window().is_zero() {
+            return Reading::Absent(Absent::OneReading);
+        }
+        match (before, after) {
+            (Reading::Present(before), Reading::Present(after)) => match after.checked_sub(before) {
+                Some(growth) => Reading::Present(growth),
+                None => Reading::Absent(Absent::Restarted { what: name.into() }),
+            },
+            (Reading::Absent(why), _) | (_, Reading::Absent(why)) => Reading::Absent(why),
+        }
+    }
+
+    /// By how much a 32-bit counter grew. It may have wrapped once; a "growth" of more than half its range is a restart.
+    pub fn growth32(&self, name: &str, before: u32, after: u32) -> Reading<u64> {
+        if self.window().is_zero() {
+            return Reading::Absent(Absent::OneReading);
+        }
+        match after.wrapping_sub(before) {
+            growth if growth <= u32::MAX / 2 => Reading::Present(u64::from(growth)),
+            _ => Reading::Absent(Absent::Restarted { what: name.into() }),
+        }
+    }
+}
+
+impl<'a> NetnsChange<'a> {
+    /// The interval it is part of.
+    pub fn interval(&self) -> &'a Interval {
+        self.interval
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        &self.after.name
+    }
+
+    /// By how much a counter (`TcpExt.ListenDrops`) grew.
+    pub fn counter(&self, name: &str) -> Reading<u64> {
+        self.interval.growth(name, self.before.counter(name), self.after.counter(name))
+    }
+
+    /// By how much a field of `/proc/net/stat/nf_conntrack` grew, summed over CPUs.
+    pub fn conntrack(&self, field: &str) -> Reading<u64> {
+        let get = |ns: &Netns| {
+            ns.conntrack.stat.as_ref().and_then(|stat| match stat.get(field) {
+                Some(value) => Reading::Present(*value),
+                None => Reading::Absent(Absent::not_in_kernel(format!("{field} in nf_conntrack's statistics"))),
+            })
+        };
+        self.interval.growth(&format!("nf_conntrack {field}"), get(self.before), get(self.after))
+    }
+
+    /// The watches of its listeners.
+    pub fn listeners(&self) -> impl Iterator<Item = &'a ListenerWatch> {
+        self.interval.looks.listeners.get(&self.id).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The watch of the listeners at one endpoint (several with SO_REUSEPORT).
+    pub fn listeners_at(&self, local: Endpoint) -> impl Iterator<Item = &'a ListenerWatch> {
+        self.listeners().filter(move |watch| watch.last.local == local)
+    }
+
+    /// The ports that something listens on.
+    pub fn listening_ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self.listeners().map(|watch| watch.last.local.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Handshakes dropped within the window, by listener and in the namespace as a whole.
+    pub fn listen_drops(&self) -> ListenDrops {
+        let mut attributed = 0;
+        let mut unreadable = None;
+        for watch in self.listeners() {
+            match watch.drops() {
+                Reading::Present(drops) => attributed += u64::from(drops),
+                Reading::Absent(why) => unreadable = Some(why),
+            }
+        }
+        ListenDrops {
+            total: self.counter("TcpExt.ListenDrops"),
+            attributed: match unreadable {
+                Some(why) => Reading::Absent(why),
+                None => Reading::Present(attributed),
+            },
+        }
+    }
+}
+
+/// The namespace's `ListenDrops` and how much of it the listeners' own counters explain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenDrops {
+    /// By how much `TcpExt.ListenDrops` grew.
+    pub total: Reading<u64>,
+    /// The sum of what the listeners themselves counted.
+    pub attributed: Reading<u64>,
+}
+
+impl ListenDrops {
+    /// Drops that no listener owns up to: it closed within the window, or the two were read a moment apart.
+    pub fn unexplained(&self) -> Reading<u64> {
+        match (&self.total, &self.attributed) {
+            (Reading::Present(total), Reading::Present(attributed)) => {
+                Reading::Present(total.saturating_sub(*attributed))
+            }
+            (Reading::Absent(why), _) | (_, Reading::Absent(why)) => Reading::Absent(why.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Protocol;
+    use core::net::Ipv4Addr;
+
+    fn listener(queue: u32, drops: u32) -> Listener {
+        Listener {
+            local: Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), 80),
+            device: 0,
+            protocol: Protocol::Tcp,
+            cookie: 1,
+            inode: 1,
+            uid: 0,
+            queue,
+            backlog: 4,
+            drops: Reading::Present(drops),
+            cgroup_id: None,
+        }
+    }
+
+    fn watch(queues: &[u32]) -> ListenerWatch {
+        let ms = |n: usize| Duration::from_millis(n as u64 * 100);
+        let mut watch = ListenerWatch::new(listener(queues[0], 0), ms(0), false);
+        for (n, queue) in queues.iter().enumerate().skip(1) {
+            watch.look(listener(*queue, 0), ms(n));
+        }
+        watch
+    }
+
+    #[test]
+    fn a_queue_is_full_at_one_more_than_its_backlog() {
+        let seen = watch(&[4, 5, 5]);
+        assert_eq!((seen.looks, seen.full, seen.over_half, seen.longest), (3, 2, 3, 5));
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_queue_stands_or_grows() {
+        let seen = watch(&[0, 3, 5, 5, 1, 0, 2]);
+        assert_eq!(seen.longest_pause, Duration::from_millis(300));
+        assert!((seen.fastest_growth - 30.0).abs() < 1e-9);
+        assert_eq!(seen.shrank, 2);
+        assert_eq!(watch(&[0, 0, 0]).longest_pause, Duration::ZERO);
+    }
+
+    #[test]
+    fn drops_wrap_with_the_socket_and_a_new_listener_owns_all_of_its_own() {
+        let mut seen = ListenerWatch::new(listener(0, u32::MAX), Duration::ZERO, false);
+        seen.look(listener(0, 2), Duration::from_secs(1));
+        assert_eq!(seen.drops(), Reading::Present(3));
+        let born = ListenerWatch::new(listener(0, 7), Duration::from_secs(1), true);
+        assert_eq!(born.drops(), Reading::Present(7));
+    }
+
+    #[test]
+    fn a_counter_that_went_down_has_no_rate_and_one_reading_has_none_either() {
+        let mut interval = Interval::default();
+        let (five, two) = (Reading::Present(5), Reading::Present(2));
+        assert_eq!(interval.growth("X", two.clone(), five.clone()), Reading::Absent(Absent::OneReading));
+        interval.after.at = Duration::from_secs(1);
+        assert_eq!(interval.growth("X", two.clone(), five.clone()), Reading::Present(3));
+        assert_eq!(interval.growth("X", five, two), Reading::Absent(Absent::Restarted { what: "X".into() }));
+        assert_eq!(interval.growth32("X", u32::MAX, 1), Reading::Present(2));
+        assert!(interval.growth32("X", 9, 1).value().is_none());
+    }
+}

@@ -1,0 +1,22 @@
+//! What a Linux host's TCP limits look like, what changed between two looks, and what that proves.
+//!
+//! Everything here is a plain value or a pure function of plain values: no I/O, no clock, no threads (`no_std`).
+//! Data flows one way: [`Snapshot`] → two of them and the listener [`Looks`] → [`Interval`] → [`diagnose()`] → [`Diagnosis`].
+#![no_std]
+
+extern crate alloc;
+
+mod diagnose;
+mod finding;
+mod interval;
+pub mod limits;
+mod reading;
+mod servers;
+pub mod snapshot;
+
+pub use diagnose::{Diagnosis, Verdict, diagnose, sockets_of_interest};
+pub use finding::{Confidence, Evidence, Finding, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown};
+pub use interval::{Interval, ListenDrops, ListenerWatch, Looks, NetnsChange};
+pub use reading::{Absent, Reading};
+pub use servers::{ListenSetting, listen_setting, requested_backlog};
+pub use snapshot::Snapshot;

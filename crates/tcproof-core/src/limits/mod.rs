@@ -1,0 +1,136 @@
+//! The limits, one file each, and what every one of them must say of itself.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::finding::{Finding, Headroom, Owner, Remedy, Subject, Unknown};
+use crate::interval::{Interval, NetnsChange};
+use crate::reading::{Absent, Reading};
+use crate::snapshot::{Inode, NetnsId, Snapshot};
+
+// <limits> written by `cargo xtask registry`
+mod accept_queue;
+
+/// Every limit, in the order of their slugs.
+pub static LIMITS: &[&Limit] = &[&accept_queue::LIMIT];
+// </limits>
+
+/// A queue, table, range, budget or window that TCP traffic can exhaust.
+#[derive(Debug)]
+pub struct Limit {
+    /// Stable name; never renamed or reused once released.
+    pub slug: &'static str,
+    /// What a person calls it.
+    pub title: &'static str,
+    /// The causes it can have, each with one line that says what it means.
+    pub causes: &'static [(&'static str, &'static str)],
+    /// What it is judged by.
+    pub reads: &'static [&'static str],
+    /// Limits that look like it: a finding says of each why it is not that.
+    pub look_alikes: &'static [&'static str],
+    /// Knobs that belong to it.
+    pub knobs: &'static [&'static str],
+    /// Lab scenarios that reproduce it.
+    pub scenarios: &'static [&'static str],
+    /// Its own file: the header is the page that `tcproof explain` prints.
+    pub source: &'static str,
+    /// Used and capacity, per subject.
+    pub headroom: fn(&Interval) -> Vec<Headroom>,
+    /// The verdict.
+    pub detect: fn(&Interval) -> Detected,
+    /// What to do about one of its findings, the application first.
+    pub remedy: fn(&Finding, &Interval) -> Vec<Remedy>,
+    /// The reading that rules it out for a namespace, in a few words; `None` when it can't be ruled out there.
+    pub ruled_out: fn(&NetnsChange<'_>) -> Option<String>,
+    /// Sockets whose owners its verdict or its finding needs; asked at both ends of the window, with the start alone first.
+    pub owners_wanted: fn(&Snapshot, Option<&Interval>) -> SocketSet,
+}
+
+impl Limit {
+    /// The page: the `//!` header of its file.
+    pub fn page(&self) -> String {
+        let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
+        lines.fold(String::new(), |mut page, line| {
+            page.push_str(line.strip_prefix(' ').unwrap_or(line));
+            page.push('\n');
+            page
+        })
+    }
+
+    /// The limit with that slug.
+    pub fn by_slug(slug: &str) -> Option<&'static Self> {
+        LIMITS.iter().find(|limit| limit.slug == slug).copied()
+    }
+}
+
+/// Sockets by namespace and inode.
+pub type SocketSet = BTreeSet<(NetnsId, Inode)>;
+
+/// What a limit found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detected {
+    /// Limiting or near; without remedies and look-alikes, which are filled in later.
+    pub findings: Vec<Finding>,
+    /// What could not be judged.
+    pub unknown: Vec<Unknown>,
+}
+
+/// `owners_wanted` of a limit that wants none.
+pub fn no_owners(_: &Snapshot, _: Option<&Interval>) -> SocketSet {
+    SocketSet::new()
+}
+
+/// A missing reading as an unknown of `limit` in `netns`; nothing for a reading that was not needed.
+pub(crate) fn unknown(limit: &Limit, netns: Option<&str>, reading: &str, why: &Absent) -> Option<Unknown> {
+    if why.is_not_needed() {
+        return None;
+    }
+    Some(Unknown {
+        limit: limit.slug.to_string(),
+        reading: match netns {
+            Some(netns) => format!("{reading} of {netns}"),
+            None => reading.to_string(),
+        },
+        because: why.to_string(),
+        would_need: why.would_need().map(ToString::to_string),
+    })
+}
+
+/// The processes that hold a socket, as far as they were asked for and found.
+pub(crate) fn owners_of(snapshot: &Snapshot, inode: Inode) -> Vec<Owner> {
+    let pids = match snapshot.owners.get(&inode) {
+        Some(Reading::Present(pids)) => &**pids,
+        _ => &[],
+    };
+    pids.iter().filter_map(|pid| owner(snapshot, *pid)).collect()
+}
+
+/// A process as an owner.
+pub(crate) fn owner(snapshot: &Snapshot, pid: u32) -> Option<Owner> {
+    snapshot.processes.get(&pid).map(|process| Owner {
+        pid,
+        comm: process.comm.clone(),
+        cgroup: process.cgroup.value().cloned(),
+        unit: process.unit(),
+    })
+}
+
+/// "nginx" or "nginx, pid 2113" or "the application", for sentences.
+pub(crate) fn whose(subject: &Subject) -> String {
+    match subject.owners().first() {
+        Some(owner) => owner.comm.clone(),
+        None => "the application".into(),
+    }
+}
+
+/// A share as a whole percentage, for sentences; never 100 % for less than all, never 0 % for more than none.
+pub(crate) fn percent(share: f64) -> u32 {
+    let rounded = (share * 100.0 + 0.5).clamp(0.0, 999.0) as u32;
+    match rounded {
+        0 if share > 0.0 => 1,
+        100 if share < 1.0 => 99,
+        other => other,
+    }
+}
