@@ -1,1 +1,69 @@
-fn main() {}
+//! Chores of the workspace: `cargo xtask --help`.
+
+mod bench;
+mod new_limit;
+mod registry;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Chores of the tcproof workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Writes the table of limits from the files in the limits' folder
+    Registry {
+        /// Change nothing; exit with 1 when the table differs
+        #[arg(long)]
+        check: bool,
+    },
+    /// Starts a limit: a file with every section of its page and tests that fail until they are written
+    NewLimit {
+        /// The limit's name, in kebab-case: it is never changed once released
+        slug: String,
+    },
+    /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchRow(bench::RowArgs),
+    #[command(hide = true)]
+    BenchHold(bench::Sockets),
+    #[command(hide = true)]
+    BenchOne(bench::OneArgs),
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().task {
+        Task::Registry { check } => registry::run(&limits(), check),
+        Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
+        Task::Bench(args) => bench::run(&workspace(), &args),
+        Task::BenchRow(args) => bench::row(&args),
+        Task::BenchHold(sockets) => bench::hold(&sockets),
+        Task::BenchOne(args) => bench::one(&args),
+    }
+}
+
+fn workspace() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+fn limits() -> PathBuf {
+    workspace().join("crates/tcproof-core/src/limits")
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{Finding, Headroom, RuledOut, State, Unknown};
+use crate::finding::{Finding, Headroom, RuledOut, State, Subject, Unknown};
 use crate::interval::Interval;
 use crate::limits::{LIMITS, Limit, SocketSet};
 use crate::snapshot::{Host, Snapshot};
@@ -60,14 +60,28 @@ impl Verdict {
 }
 
 impl Diagnosis {
-    /// One word for the whole host: the worst finding, else `clear`, else `unknown` where nothing could be read.
+    /// One word for the whole host: the worst finding, else `clear`, else `unknown` where nothing could be read. One look
+    /// is never `clear`: it tells nothing about what is dropped now.
     pub fn verdict(&self) -> Verdict {
         match self.findings.first().map(|finding| finding.state) {
             Some(State::Limiting) => Verdict::Limiting,
             Some(State::Near) => Verdict::Near,
-            None if self.checked == 0 => Verdict::Unknown,
+            None if self.checked == 0 || self.window.is_zero() => Verdict::Unknown,
             None => Verdict::Clear,
         }
+    }
+
+    /// Leaves out what concerns other ports; what concerns a namespace or the whole host stays.
+    pub fn keep_port(&mut self, port: u16) {
+        let ends = |text: &str| text.rsplit_once(':').is_some_and(|(_, tail)| tail.parse() == Ok(port));
+        let concerns = |subject: &Subject| match subject {
+            Subject::Listener { local, .. } | Subject::Process { local: Some(local), .. } => ends(local),
+            Subject::Destination { destination, .. } => ends(destination),
+            _ => true,
+        };
+        self.findings.retain(|finding| concerns(&finding.subject));
+        self.headroom.retain(|headroom| concerns(&headroom.subject));
+        self.checked = self.headroom.len();
     }
 }
 
@@ -130,14 +144,181 @@ fn complete(limit: &Limit, mut finding: Finding, interval: &Interval) -> Finding
 
 /// TCP sockets of the namespaces seen: full ones, and the small ones of TIME_WAIT.
 fn sockets(snapshot: &Snapshot) -> Option<u64> {
-    let of =
-        |name| snapshot.namespaces.values().filter_map(|ns| ns.sockstat(name).value().copied()).reduce(|a, b| a + b);
+    let of = |name| {
+        snapshot.namespaces.values().filter_map(|ns| ns.sockstat(name).value().copied()).reduce(u64::saturating_add)
+    };
     let known = [of("TCP.inuse"), of("TCP6.inuse"), of("TCP.tw")];
-    known.iter().flatten().copied().reduce(|a, b| a + b)
+    known.iter().flatten().copied().reduce(u64::saturating_add)
 }
 
 /// The sockets whose owners the verdicts will need: of the first snapshot alone, or of the whole interval.
 pub fn sockets_of_interest(snapshot: &Snapshot, interval: Option<&Interval>) -> SocketSet {
     let wanted = LIMITS.iter().flat_map(|limit| (limit.owners_wanted)(snapshot, interval));
     wanted.filter(|(_, inode)| *inode != 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use alloc::format;
+    use alloc::string::String;
+
+    use super::*;
+    use crate::limits::testing::{Host, Listen, endpoint};
+    use crate::reading::{Absent, Reading};
+    use crate::snapshot::{FileHandles, Service};
+
+    #[test]
+    fn the_queue_that_hurts_comes_first_and_its_look_alikes_are_ruled_out() {
+        let host = Host::new()
+            .listener(Listen::at("0.0.0.0:80").queues(&[129]).drops(0, 342).pid(7))
+            .listener(Listen::at("0.0.0.0:81").queues(&[120]))
+            .process(7, "api", 81, 1024)
+            .grew("TcpExt.ListenDrops", 342)
+            .grew("TcpExt.ListenOverflows", 342);
+        let diagnosis = diagnose(host.interval());
+        assert_eq!(diagnosis.verdict(), Verdict::Limiting);
+        let states: Vec<_> = diagnosis.findings.iter().map(|f| (&*f.limit, f.state)).collect();
+        assert_eq!(states, [("accept-queue", State::Limiting), ("accept-queue", State::Near)]);
+        let ruled_out: Vec<_> = diagnosis.findings[0].ruled_out.iter().map(|r| (&*r.limit, &*r.because)).collect();
+        assert_eq!(
+            ruled_out,
+            [
+                ("syn-queue", "no SYN dropped by it, 0 cookies sent"),
+                ("file-descriptors", "81 of 1024 open in pid 7"),
+                ("conntrack-table", "connections are not tracked here"),
+            ]
+        );
+        assert!(!diagnosis.findings[0].remedies.is_empty());
+    }
+
+    #[test]
+    fn a_process_out_of_descriptors_is_reported_after_the_queue_it_starves() {
+        let host = Host::new()
+            .listener(Listen::at("0.0.0.0:80").queues(&[129]).drops(0, 342).pid(7))
+            .process(7, "api", 1024, 1024)
+            .grew("TcpExt.ListenDrops", 342)
+            .grew("TcpExt.ListenOverflows", 342);
+        let found: Vec<_> = diagnose(host.interval()).findings.into_iter().map(|f| (f.limit, f.cause)).collect();
+        let expected = [("accept-queue", "descriptor-limit"), ("file-descriptors", "process-limit")];
+        assert_eq!(found, expected.map(|(limit, cause)| (limit.to_string(), cause.to_string())));
+    }
+
+    #[test]
+    fn a_quiet_host_is_clear_and_an_unreadable_one_unknown() {
+        assert_eq!(diagnose(Host::new().interval()).verdict(), Verdict::Clear);
+        assert_eq!(diagnose(&Interval::default()).verdict(), Verdict::Unknown);
+        let once = Host::new().before(|snapshot| snapshot.at = Duration::from_secs(5));
+        assert_eq!(diagnose(once.interval()).verdict(), Verdict::Unknown);
+    }
+
+    /// Counters, knobs and conntrack fields that limits read, and edge values for them.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), 0..5_000_u64, Just(u64::from(u32::MAX)), Just(u64::MAX), any::<u64>()]
+    }
+
+    fn knob() -> impl Strategy<Value = Reading<String>> {
+        prop_oneof![
+            "[ \t\0-9a-z-]{0,20}".prop_map(Reading::Present),
+            any::<i64>().prop_map(|n| Reading::Present(n.to_string())),
+            (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(a, b, c)| Reading::Present(format!("{a}\t{b}\t{c}"))),
+            Just(Reading::Absent(Absent::OneReading)),
+        ]
+    }
+
+    fn listen() -> impl Strategy<Value = Listen> {
+        let backlog = prop_oneof![0..3_u32, Just(128), Just(65_535), any::<u32>()];
+        (1..4_u64, backlog, vec(any::<u16>(), 1..4), any::<u32>(), any::<u32>(), any::<bool>()).prop_map(
+            |(port, backlog, queues, before, after, born)| {
+                let queues: Vec<u32> = queues.into_iter().map(u32::from).collect();
+                let listen = Listen::at(&format!("0.0.0.0:{port}")).backlog(backlog).queues(&queues);
+                let listen = listen.drops(before, after).pid(port as u32);
+                if born { listen.born() } else { listen }
+            },
+        )
+    }
+
+    prop_compose! {
+        fn host()(
+            counters in vec((number(), number(), 0..10_u8), 64),
+            knobs in vec((0..10_u8, knob()), 64),
+            listeners in vec(listen(), 0..6),
+            half_open in btree_map(0..4_u16, any::<u32>(), 0..4),
+            close_wait in vec(any::<u64>(), 0..40),
+            processes in vec((number(), number()), 0..4),
+            conntrack in (number(), number(), number(), number()),
+            stat in vec(number(), 6),
+            files in (number(), number()),
+            memory in number(),
+            seconds in prop_oneof![Just(0), Just(5), any::<u64>()],
+        ) -> Interval {
+            let (before, after, max, buckets) = conntrack;
+            let mut host = Host::new().conntrack(before, after, max, buckets);
+            for (n, listen) in listeners.into_iter().enumerate() {
+                host = host.listener(listen.cookie(n as u64 + 1));
+            }
+            for (port, count) in half_open {
+                host = host.half_open(&format!("10.0.0.2:{port}"), count);
+            }
+            for (pid, (open, limit)) in processes.into_iter().enumerate() {
+                host = host.process(pid as u32 + 1, "nginx", open, limit);
+            }
+            let half = &close_wait[..close_wait.len() / 2];
+            let host = host
+                .close_wait(Service::Local(endpoint("10.0.0.2:1")), 1, half, &close_wait)
+                .ns(|ns| {
+                    for (value, knob) in ns.knobs.values_mut().zip(&knobs) {
+                        if knob.0 == 0 {
+                            *value = knob.1.clone();
+                        }
+                    }
+                })
+                .before(|snapshot| {
+                    for ns in snapshot.namespaces.values_mut() {
+                        ns.counters.values_mut().zip(&counters).for_each(|(value, (before, ..))| *value = *before);
+                    }
+                })
+                .after(|snapshot| {
+                    for ns in snapshot.namespaces.values_mut() {
+                        for (value, (before, after, quiet)) in ns.counters.values_mut().zip(&counters) {
+                            *value = if *quiet > 3 { *before } else { *after };
+                        }
+                        if let Reading::Present(fields) = &mut ns.conntrack.stat {
+                            fields.values_mut().zip(&stat).for_each(|(value, stat)| *value = *stat);
+                        }
+                    }
+                    snapshot.at = Duration::from_secs(seconds);
+                    snapshot.host.memory_bytes = memory;
+                    snapshot.system.files = Reading::Present(FileHandles { open: files.0, max: files.1 });
+                });
+            host.interval().clone()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        #[test]
+        fn no_interval_is_too_strange(interval in host()) {
+            let diagnosis = diagnose(&interval);
+            prop_assert_eq!(&diagnosis, &diagnose(&interval));
+            for finding in &diagnosis.findings {
+                let limit = Limit::by_slug(&finding.limit).expect("a limit of the table");
+                prop_assert!(limit.causes.iter().any(|(cause, _)| *cause == finding.cause));
+                prop_assert!(!finding.remedies.is_empty(), "{} has no remedy", finding.summary);
+            }
+            let _ = sockets_of_interest(&interval.before, None);
+            let _ = sockets_of_interest(&interval.after, Some(&interval));
+            let text = serde_json::to_string(&diagnosis).expect("a diagnosis is JSON");
+            prop_assert_eq!(text, serde_json::to_string(&diagnose(&interval)).expect("a diagnosis is JSON"));
+        }
+
+        #[test]
+        fn limiting_comes_before_near_and_proven_before_likely(interval in host()) {
+            let ranks: Vec<_> = diagnose(&interval).findings.iter().map(|f| (f.state, f.confidence)).collect();
+            prop_assert!(ranks.is_sorted());
+        }
+    }
 }

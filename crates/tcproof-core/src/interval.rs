@@ -181,10 +181,8 @@ impl Interval {
 
     /// By how much a counter grew, for any pair of readings of the same counter.
     pub fn growth(&self, name: &str, before: Reading<u64>, after: Reading<u64>) -> Reading<u64> {
-        if self.window().is_zero() {
-            return Reading::Absent(Absent::OneReading);
-        }
         match (before, after) {
+            (Reading::Present(_), Reading::Present(_)) if self.window().is_zero() => Reading::Absent(Absent::OneReading),
             (Reading::Present(before), Reading::Present(after)) => match after.checked_sub(before) {
                 Some(growth) => Reading::Present(growth),
                 None => Reading::Absent(Absent::Restarted { what: name.into() }),
@@ -233,12 +231,12 @@ impl<'a> NetnsChange<'a> {
     }
 
     /// The watches of its listeners.
-    pub fn listeners(&self) -> impl Iterator<Item = &'a ListenerWatch> {
+    pub fn listeners(&self) -> impl Iterator<Item = &'a ListenerWatch> + use<'a> {
         self.interval.looks.listeners.get(&self.id).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The watch of the listeners at one endpoint (several with SO_REUSEPORT).
-    pub fn listeners_at(&self, local: Endpoint) -> impl Iterator<Item = &'a ListenerWatch> {
+    pub fn listeners_at(&self, local: Endpoint) -> impl Iterator<Item = &'a ListenerWatch> + use<'a> {
         self.listeners().filter(move |watch| watch.last.local == local)
     }
 

@@ -1,1 +1,91 @@
-//! placeholder
+//! Reads a Linux host: procfs, netlink, control groups, processes, every network namespace; or a directory that looks
+//! like one. Reads only.
+
+mod cgroup;
+pub mod diag;
+pub mod doctor;
+mod mounts;
+mod namespace;
+mod netns;
+mod observe;
+mod process;
+pub mod procfs;
+mod root;
+mod system;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use observe::observe;
+pub use root::Root;
+
+/// What to observe.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `/` for the live host, or a directory with a `proc` inside it.
+    pub root: PathBuf,
+    /// How long to watch.
+    pub window: Duration,
+    /// Which namespaces.
+    pub scope: Scope,
+}
+
+/// Which network namespaces to observe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every one that can be found and entered.
+    All,
+    /// The one with that name (`ip netns`), or that inode.
+    Name(String),
+    /// The one that a process lives in.
+    Pid(u32),
+    /// These: a name for each, and the file to enter it by (`/proc/PID/ns/net`, `/proc/self/fd/N`).
+    Files(Vec<(String, PathBuf)>),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Name(name) => f.write_str(name),
+            Self::Pid(pid) => pid.fmt(f),
+            Self::Files(files) => f.write_str(&files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
+/// How far the observation is; reported several times a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Time watched so far.
+    pub elapsed: Duration,
+    /// Namespaces watched.
+    pub namespaces: usize,
+    /// Listening sockets watched.
+    pub listeners: usize,
+    /// Looks taken at them.
+    pub looks: u32,
+}
+
+/// Why nothing could be observed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--netns` names nothing.
+    #[error("no network namespace {name:?}: {hint}")]
+    NoSuchNamespace {
+        /// What was asked for.
+        name: String,
+        /// Where it was looked for.
+        hint: String,
+    },
+    /// `--root` is not a root.
+    #[error("{}: {why}", path.display())]
+    BadRoot {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+

@@ -1,1 +1,21 @@
-//! placeholder
+//! Pure renderers of what tcproof found: they look at core values, judge nothing and touch nothing.
+
+pub mod doctor;
+pub mod json;
+mod layout;
+pub mod page;
+mod sanitize;
+pub mod text;
+
+#[cfg(test)]
+mod examples;
+
+pub use layout::Style;
+pub use sanitize::sanitize;
+
+use tcproof_core::limits::Limit;
+
+/// What a person calls a limit; its slug in words where this version does not know it (a newer recording).
+pub(crate) fn title(slug: &str) -> String {
+    Limit::by_slug(slug).map_or_else(|| slug.replace('-', " "), |limit| limit.title.to_string())
+}

@@ -43,12 +43,15 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, SocketSet, owners_of, percent, unknown, whose};
+use super::{
+    Detected, Limit, SKEW, SocketSet, beyond_skew, longer_backlog, owners_of, percent, processes_of, raise_backlog,
+    raise_somaxconn, unknown, whose,
+};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
 use crate::reading::Reading;
 use crate::servers::{listen_setting, requested_backlog};
-use crate::snapshot::{Process, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// The accept queue of a listener.
 pub(super) static LIMIT: Limit = Limit {
@@ -65,7 +68,18 @@ pub(super) static LIMIT: Limit = Limit {
     reads: &["sock_diag LISTEN", "TcpExt.ListenOverflows", "TcpExt.ListenDrops", "Tcp.PassiveOpens"],
     look_alikes: &["syn-queue", "file-descriptors", "conntrack-table"],
     knobs: &["net.core.somaxconn"],
-    scenarios: &[],
+    scenarios: &[
+        "accept-queue-bursty",
+        "accept-queue-descriptors",
+        "accept-queue-ipv6",
+        "accept-queue-mptcp",
+        "accept-queue-not-relistened",
+        "accept-queue-one-of-two",
+        "accept-queue-paced",
+        "accept-queue-reuseport",
+        "accept-queue-somaxconn",
+        "accept-queue-stalled",
+    ],
     source: include_str!("accept_queue.rs"),
     headroom,
     detect,
@@ -84,8 +98,6 @@ const REPEATEDLY: u32 = 3;
 const SLOW: f64 = 0.5;
 /// A process that uses this share of its descriptors can't accept.
 const OUT_OF_DESCRIPTORS: f64 = 0.98;
-/// A remainder up to this share of the namespace's counter is the moment between two readings, not a missing listener.
-const SKEW: f64 = 0.02;
 
 fn capacity(watch: &ListenerWatch) -> u64 {
     u64::from(watch.last.backlog) + 1
@@ -124,11 +136,11 @@ fn overflowed(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<(u64, Confi
         (Some(dropped), Reading::Present(overflows)) => {
             // What the namespace dropped for other reasons: a full SYN queue, no route back, no memory.
             let other = ns.counter("TcpExt.ListenDrops").value().map_or(0, |all| all.saturating_sub(overflows));
-            let certain = dropped.saturating_sub(other).min(overflows);
-            match certain {
-                1.. => Some((dropped.min(overflows), Confidence::Proven)),
-                0 if watch.full > 0 => Some((dropped.min(overflows), Confidence::Likely)),
-                0 => None,
+            let lost = dropped.min(overflows);
+            match beyond_skew(dropped, other) {
+                true => Some((lost, Confidence::Proven)),
+                false if watch.full > 0 => Some((lost, Confidence::Likely)),
+                false => None,
             }
         }
         // Without one of the two counters, a queue seen full is what is left.
@@ -153,14 +165,14 @@ fn detect(interval: &Interval) -> Detected {
         if let Reading::Absent(why) = &overflows {
             detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "TcpExt.ListenOverflows", why));
         }
-        let mut placed = 0;
+        let mut placed: u64 = 0;
         for watch in ns.listeners() {
             let (state, confidence, lost) = match overflowed(&ns, watch) {
                 Some((lost, confidence)) => (State::Limiting, confidence, lost),
                 None if is_near(watch) => (State::Near, Confidence::Proven, 0),
                 None => continue,
             };
-            placed += lost;
+            placed = placed.saturating_add(lost);
             detected.findings.push(finding(&ns, watch, state, confidence, lost));
         }
         detected.unknown.extend(remainder(&ns, overflows.value().copied().unwrap_or(0), placed));
@@ -171,8 +183,8 @@ fn detect(interval: &Interval) -> Detected {
 /// Overflows that no listener owns up to.
 fn remainder(ns: &NetnsChange<'_>, overflows: u64, placed: u64) -> Option<Unknown> {
     let missing = overflows.saturating_sub(placed);
-    let beyond_skew = missing as f64 > overflows as f64 * SKEW;
-    (beyond_skew && ns.after.listeners.value().is_some()).then(|| Unknown {
+    let certain = missing as f64 > overflows as f64 * SKEW;
+    (certain && ns.after.listeners.value().is_some()).then(|| Unknown {
         limit: LIMIT.slug.into(),
         reading: format!("{missing} of the {overflows} TcpExt.ListenOverflows of {}", ns.name()),
         because: "no listener that was seen counted them: it closed within the window, or never was in a look".into(),
@@ -184,11 +196,16 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
     let interval = ns.interval();
     let seconds = interval.seconds();
     let (cause, because) = cause(ns, watch);
+    let confidence = match (cause, asked(ns, watch)) {
+        ("not-relistened", Some((_, _, known))) => confidence.max(known),
+        _ => confidence,
+    };
     let at = watch.last.local;
     let full = format!("full in {} % of {} looks", percent(watch.full_share()), watch.looks);
     let summary = match state {
         State::Limiting => format!(
-            "{lost} handshakes to {at} dropped in {seconds:.1} s; queue up to {} of {}, {full}",
+            "{lost} handshakes to {at} dropped in {seconds:.1} s{}; queue up to {} of {}, {full}",
+            of_all(ns, lost),
             watch.longest,
             capacity(watch),
         ),
@@ -235,6 +252,15 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
     }
 }
 
+/// How a listener's overflows stand to all those of its namespace.
+fn of_all(ns: &NetnsChange<'_>, lost: u64) -> String {
+    match ns.counter("TcpExt.ListenOverflows") {
+        Reading::Present(all) if beyond_skew(all, lost) => format!(", of {all} in its namespace"),
+        Reading::Present(all) => format!(", all of its namespace's {all}"),
+        Reading::Absent(_) => String::new(),
+    }
+}
+
 /// Connections the namespace's listeners took a second, all together: what entered the queues less what stayed there.
 fn accepted_per_second(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<f64> {
     let entered = *ns.counter("Tcp.PassiveOpens").value()?;
@@ -244,30 +270,25 @@ fn accepted_per_second(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<f6
     (seconds > 0.0).then(|| taken.max(0.0) / seconds)
 }
 
-fn processes<'a>(ns: &NetnsChange<'a>, watch: &ListenerWatch) -> impl Iterator<Item = (u32, &'a Process)> {
-    let after = &ns.interval().after;
-    let pids = after.owners.get(&watch.last.inode).and_then(|pids| pids.value());
-    pids.into_iter().flatten().filter_map(|pid| after.processes.get(pid).map(|process| (*pid, process)))
-}
-
 /// The owner that has no descriptor left, with its use and limit.
 fn out_of_descriptors(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<(u32, u64, u64)> {
-    processes(ns, watch).find_map(|(pid, process)| {
+    processes_of(&ns.interval().after, watch.last.inode).find_map(|(pid, process)| {
         let (open, limit) = (*process.fds.value()?, *process.fd_limit.value()?);
         let used = open as f64 / limit as f64;
         (used >= OUT_OF_DESCRIPTORS).then_some((pid, open, limit))
     })
 }
 
-/// What the owner asks for, where its command line or its known default says so.
-fn asked(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<(u32, String)> {
-    processes(ns, watch).find_map(|(pid, process)| {
+/// What the owner asks for, how that is known, and how surely: a default is not what its configuration must say.
+fn asked(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<(u32, String, Confidence)> {
+    processes_of(&ns.interval().after, watch.last.inode).find_map(|(pid, process)| {
         if let Some(asked) = requested_backlog(&process.cmdline) {
-            return Some((asked, format!("the command line of pid {pid} asks for {asked}")));
+            return Some((asked, format!("the command line of pid {pid} asks for {asked}"), Confidence::Proven));
         }
         let setting = listen_setting(&process.comm, &process.cmdline)?;
         let default = setting.default?;
-        Some((default, format!("{} asks for {default} unless it is told otherwise", setting.server)))
+        let how = format!("{} asks for {default} unless its configuration says otherwise", setting.server);
+        Some((default, how, Confidence::Likely))
     })
 }
 
@@ -277,7 +298,8 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
         let why = format!("pid {pid} has {open} of {limit} descriptors open, so accept(2) fails with EMFILE");
         return ("descriptor-limit", why);
     }
-    let siblings: Vec<_> = ns.listeners_at(watch.last.local).collect();
+    // SO_REUSEPORT spreads over the sockets of one device (or of none): others on the port get other traffic.
+    let siblings: Vec<_> = ns.listeners_at(watch.last.local).filter(|s| s.last.device == watch.last.device).collect();
     let idle = siblings.iter().filter(|s| s.longest <= s.last.backlog / 2 && s.drops() == Reading::Present(0)).count();
     if idle > 0 {
         let why = format!(
@@ -302,7 +324,7 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
     let somaxconn = ns.after.knob_number("net.core.somaxconn").value().copied();
     let asked = asked(ns, watch);
     match (somaxconn, asked) {
-        (Some(somaxconn), Some((asked, how))) if asked > backlog && somaxconn > i64::from(backlog) => {
+        (Some(somaxconn), Some((asked, how, _))) if asked > backlog && somaxconn > i64::from(backlog) => {
             let why = format!(
                 "{bursts}; {how}, somaxconn is {somaxconn} now, yet this queue got {backlog}: \
                  it has not called listen(2) since somaxconn was raised"
@@ -311,7 +333,7 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
         }
         (Some(somaxconn), asked) if somaxconn <= i64::from(backlog) => {
             let how = match asked {
-                Some((asked, how)) if asked > backlog => format!("{how} and got {backlog}"),
+                Some((asked, how, _)) if asked > backlog => format!("{how} and got {backlog}"),
                 _ => "what the application asked for is not visible".into(),
             };
             ("somaxconn-clamps", format!("{bursts}; its backlog is exactly somaxconn, {somaxconn}; {how}"))
@@ -338,13 +360,12 @@ fn watch_of<'a>(finding: &Finding, interval: &'a Interval) -> Option<(NetnsChang
     Some((ns, watch))
 }
 
-/// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause, at least twice the present one,
-/// rounded up to a power of two; never beyond 65 535, which is what older kernels can hold.
+/// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause, at least twice the present one.
 fn backlog_for_bursts(watch: &ListenerWatch) -> (u32, String) {
     let pause = watch.longest_pause.as_secs_f64();
     let needed = 1.25 * watch.fastest_growth * pause;
     let needed = needed as u32;
-    let to = needed.max(watch.last.backlog.saturating_mul(2)).clamp(16, 32_768).next_power_of_two().min(65_535);
+    let to = longer_backlog(watch, needed);
     let formula = format!(
         "1.25 × {:.0} arrivals/s × {:.2} s longest pause seen = {needed}, at least twice the present {}",
         watch.fastest_growth, pause, watch.last.backlog
@@ -356,29 +377,7 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     let Some((ns, watch)) = watch_of(finding, interval) else { return vec![] };
     let who = whose(&finding.subject);
     let verify = format!("no new drops of {} and a queue below half of its backlog", watch.last.local);
-    let setting = processes(&ns, watch).find_map(|(_, p)| listen_setting(&p.comm, &p.cmdline));
-    let service = |to: u32, formula: String| {
-        let text = match setting {
-            Some(s) => format!("{} — N = {to}; takes effect with {}", s.syntax, s.applies),
-            None => format!("listen(2) with a backlog of {to} instead of {}; restart to apply", watch.last.backlog),
-        };
-        Remedy::new(Level::Service, text)
-            .formula(formula)
-            .cost(format!("up to {} KiB while the queue is full", u64::from(to) * 12 / 5))
-            .verify(verify.clone())
-    };
-    let somaxconn = ns.after.knob_number("net.core.somaxconn").value().copied().unwrap_or(0);
-    let raise_somaxconn = |to: u32, formula: String| {
-        Remedy::knob(
-            format!("raise somaxconn in this namespace, then let {who} listen again"),
-            "net.core.somaxconn",
-            somaxconn.to_string(),
-            to.to_string(),
-        )
-        .formula(formula)
-        .cost("none until a listener asks for it")
-        .verify(verify.clone())
-    };
+    let service = |to: u32, formula: &str| raise_backlog(interval, watch, to, formula).verify(verify.clone());
     match finding.cause.as_str() {
         "application-slow" => {
             let mut remedies = vec![
@@ -393,7 +392,8 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
             let only = ns.listeners().count() == 1;
             if only && second > watch.last.backlog.saturating_mul(2) {
                 let to = (second / 2).next_power_of_two().min(65_535);
-                remedies.push(service(to, format!("half a second of the {second}/s it accepts; a longer queue only makes clients wait for answers they have given up on")));
+                let why = "a longer queue only makes clients wait for answers they have given up on";
+                remedies.push(service(to, &format!("half a second of the {second}/s it accepts; {why}")));
             }
             remedies
         }
@@ -418,27 +418,21 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
             )
             .verify(verify.clone()),
         ],
-        "not-relistened" => vec![
-            Remedy::new(
-                Level::Service,
-                match setting {
-                    Some(s) => format!("let {who} call listen(2) again: {}", s.applies),
-                    None => format!("restart {who}: somaxconn is {somaxconn} now, but only a new listen(2) gets it"),
-                },
-            )
-            .verify(verify.clone()),
-        ],
-        "somaxconn-clamps" => {
+        "not-relistened" => {
+            // A reload is not enough: nginx and HAProxy hand the socket over and listen(2) only where the setting changed.
+            let text = format!("restart {who}: somaxconn was raised, but only a new listen(2) gets more, and a reload may not make one");
+            let restart = Remedy::new(Level::Service, text).verify(verify.clone());
+            // What a server asks for by default is not what its configuration must say.
+            let known = processes_of(&interval.after, watch.last.inode).any(|(_, p)| requested_backlog(&p.cmdline).is_some());
             let (to, formula) = backlog_for_bursts(watch);
-            vec![service(to, formula.clone()), raise_somaxconn(to, formula)]
+            let setting = (!known).then(|| service(to, &format!("if its configuration asks for less: {formula}")));
+            core::iter::once(restart).chain(setting).collect()
         }
+        // backlog-small and somaxconn-clamps: the same, and somaxconn only where it is in the way
         _ => {
             let (to, formula) = backlog_for_bursts(watch);
-            let mut remedies = vec![service(to, formula.clone())];
-            if i64::from(to) > somaxconn && somaxconn > 0 {
-                remedies.push(raise_somaxconn(to, formula));
-            }
-            remedies
+            let somaxconn = raise_somaxconn(&ns, &who, to, &formula).map(|remedy| remedy.verify(verify.clone()));
+            [Some(service(to, &formula)), somaxconn].into_iter().flatten().collect()
         }
     }
 }
@@ -459,4 +453,243 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
         }
     }
     wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::testing::{
+        Host, Listen, absent, assert_clear, detect, no_permission, remedies, the_finding, unknowns, verdict,
+    };
+
+    /// Mostly empty, and full for two looks in ten.
+    const BURSTS: &[u32] = &[0, 0, 0, 0, 40, 129, 129, 60, 0, 0];
+
+    fn listen() -> Listen {
+        Listen::at("0.0.0.0:80").pid(7)
+    }
+
+    fn host(listen: Listen) -> Host {
+        Host::new().listener(listen).process(7, "api", 81, 1024)
+    }
+
+    /// Drops of full accept queues move both counters.
+    fn overflowed(host: Host, drops: u64) -> Host {
+        host.grew("TcpExt.ListenOverflows", drops).grew("TcpExt.ListenDrops", drops)
+    }
+
+    fn bursts() -> Host {
+        overflowed(host(listen().queues(BURSTS).drops(0, 342)), 342)
+    }
+
+    fn sentences(finding: &Finding) -> String {
+        format!("{}\n{}", finding.summary, finding.because)
+    }
+
+    #[test]
+    fn a_queue_that_stays_full_is_a_slow_application() {
+        let host = overflowed(host(listen().queues(&[129]).drops(0, 342)), 342).grew("Tcp.PassiveOpens", 1_050);
+        let finding = the_finding(&LIMIT, &host);
+        assert_eq!((finding.state, &*finding.cause, finding.hurt), (State::Limiting, "application-slow", 342));
+        assert_eq!(finding.confidence, Confidence::Proven);
+        insta::assert_snapshot!(sentences(&finding), @"
+        342 handshakes to 0.0.0.0:80 dropped in 5.0 s, all of its namespace's 342; queue up to 129 of 129, full in 100 % of 50 looks
+        the queue was more than half full in 100 % of the looks: the application takes less than arrives (it accepts about 210/s)
+        ");
+        insta::assert_snapshot!(remedies(&finding), @"1. Application: let api accept faster: more workers or processes, an accept loop that does nothing else, or shed load earlier");
+    }
+
+    #[test]
+    fn a_queue_too_short_for_bursts_is_a_small_backlog() {
+        let finding = the_finding(&LIMIT, &bursts());
+        assert_eq!((finding.state, &*finding.cause), (State::Limiting, "backlog-small"));
+        insta::assert_snapshot!(sentences(&finding), @"
+        342 handshakes to 0.0.0.0:80 dropped in 5.0 s, all of its namespace's 342; queue up to 129 of 129, full in 20 % of 50 looks
+        the queue was empty in 60 % of the looks; the application got a backlog of 128, somaxconn would allow 4096
+        ");
+        insta::assert_snapshot!(remedies(&finding), @"1. Service: listen(2) with a backlog of 512 instead of 128; restart to apply");
+        // One that is as long as can be is not to be made shorter.
+        let longest = listen().backlog(65_535).queues(&[0, 0, 65_536]).drops(0, 9);
+        let finding = the_finding(&LIMIT, &overflowed(host(longest), 9).knob("net.core.somaxconn", "131072"));
+        assert!(finding.remedies[0].text.contains("backlog of 65535"), "{}", finding.remedies[0].text);
+    }
+
+    #[test]
+    fn drops_are_limiting_though_every_look_saw_a_short_queue() {
+        // Measured with nginx: 1518 overflows while looks saw at most 136 of 511.
+        let host = overflowed(host(listen().backlog(511).queues(&[0, 3, 136, 0]).drops(0, 1518)), 1518);
+        assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "backlog-small".into()));
+    }
+
+    #[test]
+    fn a_backlog_of_exactly_somaxconn_is_clamped() {
+        let host = bursts().knob("net.core.somaxconn", "128");
+        let finding = the_finding(&LIMIT, &host);
+        assert_eq!(finding.cause, "somaxconn-clamps");
+        insta::assert_snapshot!(finding.because, @"the queue was empty in 60 % of the looks; its backlog is exactly somaxconn, 128; what the application asked for is not visible");
+        insta::assert_snapshot!(remedies(&finding), @r"
+        1. Service: listen(2) with a backlog of 512 instead of 128; restart to apply
+        2. Kernel: raise somaxconn in this namespace, then let api listen again [net.core.somaxconn 128 → 512]
+        ");
+    }
+
+    #[test]
+    fn a_server_that_asks_for_more_and_could_get_it_has_not_listened_again() {
+        let finding = the_finding(&LIMIT, &bursts().process(7, "nginx", 81, 1024));
+        assert_eq!(finding.cause, "not-relistened");
+        insta::assert_snapshot!(finding.because, @"the queue was empty in 60 % of the looks; nginx asks for 511 unless its configuration says otherwise, somaxconn is 4096 now, yet this queue got 128: it has not called listen(2) since somaxconn was raised");
+        insta::assert_snapshot!(remedies(&finding), @r"
+        1. Service: restart nginx: somaxconn was raised, but only a new listen(2) gets more, and a reload may not make one
+        2. Service: listen … backlog=N; (nginx.conf, on one listen directive of that address) — N = 512; takes effect with nginx -s reload
+        ");
+        let said = the_finding(&LIMIT, &bursts().process(7, "api --backlog 4096", 81, 1024));
+        assert_eq!(said.cause, "not-relistened");
+        // it asks for what it got
+        assert_eq!(verdict(&LIMIT, &bursts().process(7, "api --backlog=128", 81, 1024)).1, "backlog-small");
+    }
+
+    #[test]
+    fn a_process_without_descriptors_cannot_accept() {
+        let host = overflowed(host(listen().queues(&[129]).drops(0, 1145)), 1145).process(7, "api", 1024, 1024);
+        let finding = the_finding(&LIMIT, &host);
+        assert_eq!(finding.cause, "descriptor-limit");
+        insta::assert_snapshot!(finding.because, @"pid 7 has 1024 of 1024 descriptors open, so accept(2) fails with EMFILE");
+    }
+
+    #[test]
+    fn one_busy_listener_among_idle_ones_on_its_port_is_an_imbalance() {
+        let port = host(listen().queues(&[129]).drops(0, 50)).listener(listen().cookie(81).queues(&[0, 2]));
+        let finding = the_finding(&LIMIT, &overflowed(port, 50));
+        assert_eq!((&*finding.cause, finding.hurt), ("listener-imbalance", 50));
+        insta::assert_snapshot!(finding.because, @"2 listeners share the port (SO_REUSEPORT) and 1 of them never were half full");
+        // Listeners of other devices get other traffic: no siblings.
+        let devices = host(listen().device(2).queues(&[129]).drops(0, 50)).listener(listen().device(3).cookie(81));
+        assert_eq!(verdict(&LIMIT, &overflowed(devices, 50)).1, "application-slow");
+    }
+
+    #[test]
+    fn of_several_listeners_the_one_that_dropped_is_named() {
+        let host = overflowed(host(listen().queues(BURSTS).drops(7, 349)), 342)
+            .listener(Listen::at("[::]:443").queues(&[0, 5]).drops(1_000, 1_000))
+            .listener(Listen::at("127.0.0.1:80").cookie(81));
+        let finding = the_finding(&LIMIT, &host);
+        assert!(matches!(finding.subject, Subject::Listener { ref local, .. } if local == "0.0.0.0:80"));
+        assert_eq!(detect(&LIMIT, &host).unknown, []);
+    }
+
+    #[test]
+    fn drops_wrap_with_the_kernels_32_bits() {
+        let host = overflowed(host(listen().queues(BURSTS).drops(u32::MAX - 41, 300)), 342);
+        assert_eq!(the_finding(&LIMIT, &host).hurt, 342);
+    }
+
+    #[test]
+    fn a_listener_made_within_the_window_owns_all_its_drops() {
+        let host = overflowed(host(listen().queues(BURSTS).drops(342, 342).born()), 342);
+        assert_eq!(the_finding(&LIMIT, &host).hurt, 342);
+    }
+
+    #[test]
+    fn an_mptcp_listener_has_the_same_queue() {
+        let host = overflowed(host(listen().mptcp().queues(BURSTS).drops(0, 342)), 342);
+        assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "backlog-small".into()));
+    }
+
+    #[test]
+    fn what_no_listener_counted_is_a_remainder() {
+        let host = overflowed(host(listen().queues(BURSTS).drops(0, 300)), 342);
+        let detected = detect(&LIMIT, &host);
+        assert_eq!(detected.findings.len(), 1);
+        insta::assert_snapshot!(detected.unknown[0].reading, @"42 of the 342 TcpExt.ListenOverflows of own");
+        // A moment between two readings is no missing listener.
+        let skew = overflowed(Host::new().listener(listen().queues(BURSTS).drops(0, 340)), 342);
+        assert_eq!(detect(&LIMIT, &skew).unknown, []);
+        // Nobody left who could have counted.
+        assert_eq!(unknowns(&LIMIT, &overflowed(Host::new(), 9)).len(), 1);
+    }
+
+    #[test]
+    fn near_when_almost_full_but_not_when_one_connection_fills_it() {
+        let peak = |backlog, queues: &[u32]| host(listen().backlog(backlog).queues(queues));
+        let finding = the_finding(&LIMIT, &peak(128, &[0, 110, 0, 0, 0]));
+        assert_eq!((finding.state, &*finding.cause, finding.hurt), (State::Near, "backlog-small", 0));
+        insta::assert_snapshot!(finding.summary, @"the queue of 0.0.0.0:80 reached 110 of 129, full in 0 % of 50 looks; nothing dropped yet");
+        assert_clear(&LIMIT, &peak(128, &[0, 90, 0, 0, 0]));
+        // A backlog of 1 is filled by two clients at once: only repeatedly full is it near.
+        let mut once = [0; 50];
+        once[9] = 2;
+        assert_clear(&LIMIT, &peak(1, &once));
+        assert_eq!(verdict(&LIMIT, &peak(1, &[0, 2, 0, 0, 0])).0, State::Near);
+    }
+
+    #[test]
+    fn silent_when_the_syn_queue_drops() {
+        let host = host(listen().drops(0, 342)).grew("TcpExt.ListenDrops", 342).grew("TcpExt.TCPReqQFullDrop", 342);
+        assert_clear(&LIMIT, &host.clone().knob("net.ipv4.tcp_syncookies", "0"));
+        // The listener next to it overflows: only that one is accused.
+        let both = host
+            .listener(Listen::at("0.0.0.0:81").queues(&[129]).drops(0, 900))
+            .grew("TcpExt.ListenDrops", 900)
+            .grew("TcpExt.ListenOverflows", 900);
+        assert!(matches!(the_finding(&LIMIT, &both).subject, Subject::Listener { local, .. } if local == "0.0.0.0:81"));
+    }
+
+    #[test]
+    fn a_flooded_neighbour_read_a_moment_later_is_not_accused() {
+        // 50 more SYNs were dropped between the counters' reading and the last look at the flooded listener.
+        let host = host(listen().drops(0, 10_050))
+            .listener(Listen::at("0.0.0.0:81").queues(BURSTS).drops(0, 5))
+            .knob("net.ipv4.tcp_syncookies", "0")
+            .grew("TcpExt.TCPReqQFullDrop", 10_000)
+            .grew("TcpExt.ListenDrops", 10_005)
+            .grew("TcpExt.ListenOverflows", 5);
+        assert!(matches!(the_finding(&LIMIT, &host).subject, Subject::Listener { local, .. } if local == "0.0.0.0:81"));
+    }
+
+    #[test]
+    fn silent_when_handshakes_die_for_want_of_a_route_back() {
+        assert_clear(&LIMIT, &host(listen().drops(0, 400)).grew("TcpExt.ListenDrops", 400).grew("Ip.OutNoRoutes", 400));
+    }
+
+    #[test]
+    fn silent_on_a_process_without_descriptors_whose_queue_is_empty() {
+        assert_clear(&LIMIT, &host(listen()).process(7, "api", 1024, 1024));
+    }
+
+    #[test]
+    fn silent_when_conntrack_drops() {
+        let full = host(listen()).conntrack(262_144, 262_144, 262_144, 262_144).conntrack_grew("drop", 600);
+        assert_clear(&LIMIT, &full);
+    }
+
+    #[test]
+    fn what_is_missing_is_unknown_and_a_queue_seen_full_is_likely() {
+        let unlistened = Host::new().ns(|ns| ns.listeners = no_permission("sock_diag"));
+        assert_eq!(unknowns(&LIMIT, &unlistened), ["listening sockets of own"]);
+        let uncounted = host(listen()).without("TcpExt.ListenOverflows");
+        assert_eq!(unknowns(&LIMIT, &uncounted), ["TcpExt.ListenOverflows of own"]);
+        let drops_only = bursts().without("TcpExt.ListenOverflows");
+        assert_eq!(the_finding(&LIMIT, &drops_only).confidence, Confidence::Likely);
+        let untold = overflowed(host(listen().queues(BURSTS).without_drops()), 342);
+        assert_eq!(the_finding(&LIMIT, &untold).confidence, Confidence::Likely);
+        let unseen = overflowed(host(listen().without_drops()), 342);
+        assert_eq!(unknowns(&LIMIT, &unseen).len(), 1);
+        // Without somaxconn or an owner there is still a cause, said with less.
+        let bare = overflowed(Host::new().listener(Listen::at("0.0.0.0:80").queues(BURSTS).drops(0, 9)), 9);
+        let bare = bare.ns(|ns| {
+            ns.knobs.insert("net.core.somaxconn".into(), absent("net.core.somaxconn"));
+        });
+        assert!(the_finding(&LIMIT, &bare).because.contains("somaxconn could not be read"));
+        // One reading has no rate.
+        let once = bursts().before(|snapshot| snapshot.at = core::time::Duration::from_secs(5));
+        assert!(detect(&LIMIT, &once).unknown[0].because.contains("only one reading"));
+    }
+
+    #[test]
+    fn it_is_ruled_out_by_no_overflow_and_short_queues() {
+        let said = |host: &Host| ruled_out(&host.interval().namespaces().next().expect("one namespace"));
+        assert_eq!(said(&host(listen().queues(&[0, 13]))).as_deref(), Some("no overflow; longest queue 10 % full"));
+        assert_eq!(said(&bursts()), None);
+        assert_eq!(said(&host(listen().queues(&[128]))), None);
+    }
 }

@@ -5,17 +5,48 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::finding::{Finding, Headroom, Owner, Remedy, Subject, Unknown};
-use crate::interval::{Interval, NetnsChange};
+use crate::finding::{Finding, Headroom, Level, Owner, Remedy, Subject, Unknown};
+use crate::interval::{Interval, ListenerWatch, NetnsChange};
 use crate::reading::{Absent, Reading};
-use crate::snapshot::{Inode, NetnsId, Snapshot};
+use crate::servers::{ListenSetting, listen_setting};
+use crate::snapshot::{Inode, NetnsId, Pid, Process, Snapshot};
 
 // <limits> written by `cargo xtask registry`
 mod accept_queue;
+mod close_wait_leak;
+mod conntrack_table;
+mod ephemeral_ports;
+mod file_descriptors;
+mod neighbour_table;
+mod orphans;
+mod softnet_backlog;
+mod syn_queue;
+mod tcp_memory;
+mod time_wait_table;
 
 /// Every limit, in the order of their slugs.
-pub static LIMITS: &[&Limit] = &[&accept_queue::LIMIT];
+pub static LIMITS: &[&Limit] = &[
+    &accept_queue::LIMIT,
+    &close_wait_leak::LIMIT,
+    &conntrack_table::LIMIT,
+    &ephemeral_ports::LIMIT,
+    &file_descriptors::LIMIT,
+    &neighbour_table::LIMIT,
+    &orphans::LIMIT,
+    &softnet_backlog::LIMIT,
+    &syn_queue::LIMIT,
+    &tcp_memory::LIMIT,
+    &time_wait_table::LIMIT,
+];
 // </limits>
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+// Detail costs a dump of sockets, so the host asks first whether there can be anything to see.
+pub use close_wait_leak::worth_a_dump as close_wait_worth_a_dump;
+pub use ephemeral_ports::{usable_ports, worth_a_dump as ports_worth_a_dump};
+pub use orphans::worth_a_dump as fin_wait2_worth_a_dump;
 
 /// A queue, table, range, budget or window that TCP traffic can exhaust.
 #[derive(Debug)]
@@ -117,6 +148,58 @@ pub(crate) fn owner(snapshot: &Snapshot, pid: u32) -> Option<Owner> {
     })
 }
 
+/// Counters and sockets are read a moment apart: a difference up to this share is that moment, not a fact.
+pub(crate) const SKEW: f64 = 0.02;
+
+/// Whether a listener dropped more than all the drops of other kinds in its namespace can explain.
+pub(crate) fn beyond_skew(drops: u64, others: u64) -> bool {
+    drops.saturating_sub(others) as f64 > drops as f64 * SKEW
+}
+
+/// The processes that hold a socket, with what was read of them.
+pub(crate) fn processes_of(snapshot: &Snapshot, inode: Inode) -> impl Iterator<Item = (Pid, &Process)> {
+    let pids = snapshot.owners.get(&inode).and_then(|pids| pids.value());
+    pids.into_iter().flatten().filter_map(|pid| snapshot.processes.get(pid).map(|process| (*pid, process)))
+}
+
+/// How the server behind a listener is told its backlog, where it is a well-known one.
+pub(crate) fn setting_of(interval: &Interval, watch: &ListenerWatch) -> Option<&'static ListenSetting> {
+    processes_of(&interval.after, watch.last.inode).find_map(|(_, p)| listen_setting(&p.comm, &p.cmdline))
+}
+
+/// A backlog of at least what is needed and twice the present one, rounded up to a power of two; never beyond 65 535,
+/// which is what older kernels can hold.
+pub(crate) fn longer_backlog(watch: &ListenerWatch, needed: u32) -> u32 {
+    let present = watch.last.backlog;
+    needed.max(present.saturating_mul(2)).clamp(16, 65_535).next_power_of_two().min(65_535).max(present)
+}
+
+/// A longer listen backlog, in the words of the server that listens.
+pub(crate) fn raise_backlog(interval: &Interval, watch: &ListenerWatch, to: u32, formula: &str) -> Remedy {
+    let text = match setting_of(interval, watch) {
+        Some(s) => format!("{} — N = {to}; takes effect with {}", s.syntax, s.applies),
+        None => format!("listen(2) with a backlog of {to} instead of {}; restart to apply", watch.last.backlog),
+    };
+    Remedy::new(Level::Service, text)
+        .formula(formula)
+        .cost(format!("up to {} KiB while the queue is full", u64::from(to) * 12 / 5))
+}
+
+/// A somaxconn that grants a backlog of `to`; nothing where it already does or could not be read.
+pub(crate) fn raise_somaxconn(ns: &NetnsChange<'_>, who: &str, to: u32, formula: &str) -> Option<Remedy> {
+    let now = *ns.after.knob_number("net.core.somaxconn").value()?;
+    (i64::from(to) > now).then(|| {
+        Remedy::knob(
+            format!("raise somaxconn in this namespace, then let {who} listen again"),
+            "net.core.somaxconn",
+            now.to_string(),
+            to.to_string(),
+        )
+        .formula(formula)
+        .cost("none until a listener asks for it")
+    })
+}
+
 /// "nginx" or "nginx, pid 2113" or "the application", for sentences.
 pub(crate) fn whose(subject: &Subject) -> String {
     match subject.owners().first() {
@@ -126,7 +209,7 @@ pub(crate) fn whose(subject: &Subject) -> String {
 }
 
 /// A share as a whole percentage, for sentences; never 100 % for less than all, never 0 % for more than none.
-pub(crate) fn percent(share: f64) -> u32 {
+pub fn percent(share: f64) -> u32 {
     let rounded = (share * 100.0 + 0.5).clamp(0.0, 999.0) as u32;
     match rounded {
         0 if share > 0.0 => 1,

@@ -13,7 +13,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use sockets::{
-    CloseWait, Endpoint, FinWait2, Listener, OpenSocket, PortUse, Protocol, Service, Sockets, SourcePorts, Tuple,
+    CloseWait, Endpoint, FinWait2, Listener, OpenSocket, PortFold, PortUse, Protocol, Service, Sockets, SourcePorts, Tuple,
     TupleUse,
 };
 pub use system::{CpuTimes, FileHandles, NeighbourTable, SoftnetCpu, System};
@@ -21,7 +21,7 @@ pub use system::{CpuTimes, FileHandles, NeighbourTable, SoftnetCpu, System};
 use crate::reading::{Absent, Reading};
 
 /// A network namespace's inode number: its identity as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NetnsId(pub u64);
 

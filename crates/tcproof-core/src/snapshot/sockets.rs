@@ -104,11 +104,18 @@ pub struct Sockets {
 
 impl Default for Sockets {
     fn default() -> Self {
+        Self::absent(&Absent::NotNeeded)
+    }
+}
+
+impl Sockets {
+    /// None of it was read, for one reason.
+    pub fn absent(why: &Absent) -> Self {
         Self {
-            half_open: Reading::Absent(Absent::NotNeeded),
-            close_wait: Reading::Absent(Absent::NotNeeded),
-            fin_wait2: Reading::Absent(Absent::NotNeeded),
-            ports: Reading::Absent(Absent::NotNeeded),
+            half_open: Reading::Absent(why.clone()),
+            close_wait: Reading::Absent(why.clone()),
+            fin_wait2: Reading::Absent(why.clone()),
+            ports: Reading::Absent(why.clone()),
         }
     }
 }
@@ -267,16 +274,17 @@ pub struct OpenSocket {
     pub cgroup_id: Option<u64>,
 }
 
-/// Folds a dump into [`PortUse`].
+/// Folds a dump into [`PortUse`] socket by socket, so that a dump of any length costs no list of it.
 #[derive(Debug, Default)]
-struct PortFold {
+pub struct PortFold {
     tuples: BTreeMap<Tuple, TupleUse>,
     used: BTreeMap<IpAddr, (SourcePorts, Box<[u64]>)>,
     sockets: u32,
 }
 
 impl PortFold {
-    fn add(&mut self, socket: &OpenSocket) {
+    /// Counts one socket.
+    pub fn add(&mut self, socket: &OpenSocket) {
         let tuple = Tuple { source: socket.local.addr, destination: socket.remote };
         let entry = self.tuples.entry(tuple).or_default();
         let first = entry.ports == 0;
@@ -298,19 +306,14 @@ impl PortFold {
         }
         self.sockets += 1;
     }
-}
 
-impl FromIterator<OpenSocket> for PortUse {
-    fn from_iter<I: IntoIterator<Item = OpenSocket>>(sockets: I) -> Self {
-        let mut fold = PortFold::default();
-        for socket in sockets {
-            fold.add(&socket);
-        }
-        fold.tuples.retain(|_, tuple| tuple.ports >= Self::KEPT);
-        Self {
-            tuples: fold.tuples,
-            sources: fold.used.into_iter().map(|(addr, (ports, _))| (addr, ports)).collect(),
-            sockets: fold.sockets,
+    /// What it all adds up to.
+    pub fn finish(mut self) -> PortUse {
+        self.tuples.retain(|_, tuple| tuple.ports >= PortUse::KEPT);
+        PortUse {
+            tuples: self.tuples,
+            sources: self.used.into_iter().map(|(addr, (ports, _))| (addr, ports)).collect(),
+            sockets: self.sockets,
         }
     }
 }
@@ -331,9 +334,15 @@ mod tests {
         }
     }
 
+    fn fold(sockets: impl Iterator<Item = OpenSocket>) -> PortUse {
+        let mut fold = PortFold::default();
+        sockets.for_each(|socket| fold.add(&socket));
+        fold.finish()
+    }
+
     #[test]
     fn ports_are_counted_per_tuple_and_distinct_per_source() {
-        let ports: PortUse = (1000..1010).flat_map(|p| [socket(p, 2, 80), socket(p, 3, 80)]).collect();
+        let ports = fold((1000..1010).flat_map(|p| [socket(p, 2, 80), socket(p, 3, 80)]));
         assert_eq!(ports.sockets, 20);
         assert!(ports.tuples.values().all(|t| t.ports == 10 && t.time_wait == 5));
         assert_eq!(
@@ -344,14 +353,14 @@ mod tests {
 
     #[test]
     fn small_tuples_are_not_kept_but_counted_at_their_source() {
-        let ports: PortUse = (0..100).map(|n| socket(1000, n, 80)).collect();
+        let ports = fold((0..100).map(|n| socket(1000, n, 80)));
         assert!(ports.tuples.is_empty());
         assert_eq!(ports.sources.values().next().map(|s| (s.distinct, s.destinations)), Some((1, 100)));
     }
 
     #[test]
     fn keys_survive_json() {
-        let ports: PortUse = (1000..1010).map(|p| socket(p, 2, 80)).collect();
+        let ports = fold((1000..1010).map(|p| socket(p, 2, 80)));
         let text = serde_json::to_string(&ports).unwrap();
         assert_eq!(serde_json::from_str::<PortUse>(&text).unwrap(), ports);
         let service = Service::Remote(Endpoint::new("::1".parse().unwrap(), 53));

@@ -1,0 +1,222 @@
+//! Watches: everything at both ends of the window, the listeners many times in between, details where a cheap counter
+//! called for them.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tcproof_core::snapshot::{Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
+use tcproof_core::{Absent, Interval, ListenerWatch, Looks, Reading, sockets_of_interest};
+
+use crate::diag::Diag;
+use crate::netns::{self, Target};
+use crate::{Error, Options, Progress, Root, Scope, namespace, process, system};
+
+/// Shortest time between two looks at the listeners.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// After a look that took long, rest this many times as long: looking costs at most 2 % of a CPU …
+const REST: u32 = 50;
+/// … but a window has at least this many looks.
+const LOOKS_AT_LEAST: u32 = 10;
+/// Progress is reported this often.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// Of a namespace's processes so many are remembered, and have their CPU time read where it may matter.
+const PROCESSES: usize = 256;
+
+/// Watches the host for the window.
+///
+/// # Errors
+/// Only when what was asked for does not exist. What exists and can't be read is `Absent` in the interval.
+pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Interval, Error> {
+    let root = Root::with_proc(&options.root)?;
+    if !root.is_live() {
+        return match &options.scope {
+            Scope::All => Ok(still(&root)),
+            scope => Err(Error::NoSuchNamespace {
+                name: scope.to_string(),
+                hint: "a directory holds one namespace, which has no name: leave --netns out".into(),
+            }),
+        };
+    }
+    let found = netns::find(&root, &options.scope)?;
+    let places = found.targets.into_iter().map(|target| Place { target, diag: None }).collect();
+    let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen };
+
+    let mut interval = Interval::default();
+    interval.before = watch.snapshot(&mut interval.looks, None);
+    let wanted = sockets_of_interest(&interval.before, None);
+    watch.find_owners(&mut interval.before, &wanted);
+    watch.look_on(options.window, &mut interval.looks, progress);
+    interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
+    interval.after.unseen = std::mem::take(&mut watch.unseen);
+    let wanted = sockets_of_interest(&interval.after, Some(&interval));
+    watch.find_owners(&mut interval.after, &wanted);
+    Ok(interval)
+}
+
+/// What a directory that no kernel stands behind shows: one reading, which is both ends.
+fn still(root: &Root) -> Interval {
+    let mut ns = namespace::read(root, "host", true);
+    let why = Absent::Failed { what: "sockets".into(), error: "there is no sock_diag behind a directory".into() };
+    ns.sockets = Sockets::absent(&why);
+    ns.listeners = Reading::Absent(why);
+    let snapshot = Snapshot {
+        host: system::host(root),
+        system: system::read(root, true),
+        namespaces: BTreeMap::from([(NetnsId::default(), ns)]),
+        ..Snapshot::default()
+    };
+    Interval { before: snapshot.clone(), after: snapshot, looks: Looks::default() }
+}
+
+/// A namespace under watch.
+struct Place {
+    target: Target,
+    /// Opened at the first visit; it stays in the namespace wherever the thread goes.
+    diag: Option<Result<Diag, Absent>>,
+}
+
+struct Watch<'a> {
+    root: &'a Root,
+    start: Instant,
+    places: Vec<Place>,
+    unseen: Vec<Unseen>,
+}
+
+impl Watch<'_> {
+    /// Visits every place and reads everything.
+    fn snapshot(&mut self, looks: &mut Looks, before: Option<&Snapshot>) -> Snapshot {
+        let mut snapshot = Snapshot { at: self.start.elapsed(), host: system::host(self.root), ..Snapshot::default() };
+        let mut refused = Vec::new();
+        // A thread of its own: entering a namespace can't be taken back without the right to enter the old one.
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                snapshot.system = system::read(self.root, netns::is_initial(self.root));
+                for place in &mut self.places {
+                    if let Err(why) = place.target.enter() {
+                        refused.push(Unseen { what: format!("network namespace {}", place.target.name), why });
+                        continue;
+                    }
+                    let id = place.target.id;
+                    let looks = looks.listeners.entry(id).or_default();
+                    let ns_before = before.and_then(|before| before.namespaces.get(&id));
+                    let ns = place.visit(self.root, self.start, looks, &snapshot.system, ns_before);
+                    if !place.target.own && netns::is_initial(self.root) {
+                        snapshot.system = global(&snapshot.system, system::read(self.root, true));
+                    }
+                    if ns.sockets.ports.value().is_some() {
+                        snapshot.processes.extend(processes(self.root, &ns.pids));
+                    }
+                    snapshot.namespaces.insert(id, ns);
+                }
+            });
+        });
+        if before.is_none() {
+            self.unseen.append(&mut refused);
+            // What can't be entered now won't be entered at the end.
+            self.places.retain(|place| place.diag.is_some());
+        }
+        snapshot
+    }
+
+    /// Looks at the listeners until the window is over.
+    fn look_on(&mut self, window: Duration, looks: &mut Looks, progress: &mut dyn FnMut(Progress)) {
+        let (start, mut taken, mut reported) = (Instant::now(), 0, None);
+        loop {
+            let elapsed = start.elapsed();
+            if reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_EVERY) {
+                reported = Some(Instant::now());
+                let listeners = looks.listeners.values().map(BTreeMap::len).sum();
+                progress(Progress { elapsed: elapsed.min(window), namespaces: self.places.len(), listeners, looks: taken });
+            }
+            let Some(left) = window.checked_sub(elapsed).filter(|left| !left.is_zero()) else { return };
+            let busy = cpu_time();
+            for place in &mut self.places {
+                let known = looks.listeners.entry(place.target.id).or_default();
+                if let Some(Ok(diag)) = &mut place.diag {
+                    let at = self.start.elapsed();
+                    // A look that fails is one look less; the one at the end says why.
+                    let _ = namespace::listeners(diag, |listener| look(known, listener, at, true));
+                }
+            }
+            taken += 1;
+            let cost = cpu_time().saturating_sub(busy);
+            let rest = (cost * REST).min(window / LOOKS_AT_LEAST).max(LOOK_EVERY);
+            thread::sleep(rest.min(left));
+        }
+    }
+
+    fn find_owners(&self, snapshot: &mut Snapshot, wanted: &tcproof_core::limits::SocketSet) {
+        if !wanted.is_empty() {
+            // Read anew: workers may have been forked since the start.
+            let pids = netns::pids(self.root);
+            process::find_owners(self.root, snapshot, wanted, &pids);
+        }
+    }
+}
+
+impl Place {
+    /// Reads the namespace that the thread is in. The listeners directly before the counters, so that the two agree.
+    fn visit(
+        &mut self,
+        root: &Root,
+        start: Instant,
+        looks: &mut BTreeMap<u64, ListenerWatch>,
+        system: &System,
+        before: Option<&Netns>,
+    ) -> Netns {
+        let diag = self.diag.get_or_insert_with(Diag::open);
+        let mut listeners = Vec::new();
+        let at = start.elapsed();
+        let looked = match diag {
+            Ok(diag) => namespace::listeners(diag, |listener| listeners.push(listener)).map(|()| diag),
+            Err(why) => Err(why.clone()),
+        };
+        let mut ns = namespace::read(root, &self.target.name, self.target.own);
+        ns.pids = self.target.pids.iter().copied().take(PROCESSES).collect();
+        match looked {
+            Ok(diag) => {
+                if listeners.iter().any(|listener| listener.inode == 0) {
+                    namespace::name_mptcp(diag, &mut listeners);
+                }
+                for listener in &listeners {
+                    look(looks, listener.clone(), at, before.is_some());
+                }
+                ns.listeners = Reading::Present(listeners);
+                ns.sockets = namespace::sockets(diag, &ns, system, before);
+            }
+            Err(why) => {
+                ns.sockets = Sockets::absent(&why);
+                ns.listeners = Reading::Absent(why);
+            }
+        }
+        ns
+    }
+}
+
+/// Folds one look at one listener into what is known of it. `later` tells a look after the first one: a listener that
+/// turns up then was made within the window.
+fn look(known: &mut BTreeMap<u64, ListenerWatch>, listener: Listener, at: Duration, later: bool) {
+    match known.get_mut(&listener.cookie) {
+        Some(watch) => watch.look(listener, at),
+        None => {
+            known.insert(listener.cookie, ListenerWatch::new(listener, at, later));
+        }
+    }
+}
+
+/// Knobs from the initial namespace, which alone shows them; counters are the same everywhere and stay as first read.
+fn global(first: &System, initial: System) -> System {
+    System { cpu: first.cpu.clone(), ..initial }
+}
+
+fn processes(root: &Root, pids: &[Pid]) -> Vec<(Pid, tcproof_core::snapshot::Process)> {
+    pids.iter().filter_map(|pid| Some((*pid, process::read(root, *pid).ok()?))).collect()
+}
+
+/// CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,144 @@
+//! `/proc/stat` and `/proc/PID/stat`: CPU time. Both count in ticks of `1/USER_HZ` seconds and name no column.
+
+use std::time::Duration;
+
+use tcproof_core::Absent;
+use tcproof_core::snapshot::CpuTimes;
+
+use super::At;
+
+/// Ticks a second of everything that procfs shows, whatever the kernel's own HZ is: part of the ABI.
+pub const USER_HZ: u64 = 100;
+
+/// What `/proc/PID/stat` tells of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Name as the kernel has it: at most 15 bytes of any kind.
+    pub comm: String,
+    /// CPU time spent in the program.
+    pub user_time: Duration,
+    /// CPU time spent in the kernel.
+    pub kernel_time: Duration,
+    /// Threads.
+    pub threads: u32,
+}
+
+/// CPU time of the host from `/proc/stat`. Programs' time includes niced and guests'; idle time includes waiting for
+/// disks, when the CPU was free.
+///
+/// # Errors
+/// No line `cpu`, or one that is too short or not of numbers.
+pub fn host(text: &str, place: &str, user_hz: u64) -> Result<CpuTimes, Absent> {
+    let line = At::lines(text, place).find_map(|(at, line)| Some((at, line.strip_prefix("cpu ")?)));
+    let (at, line) = line.ok_or_else(|| At::end(text, place).missing("a line \"cpu  …\""))?;
+    let ticks = line.split_ascii_whitespace().map(|word| at.number(word)).collect::<Result<Vec<_>, _>>()?;
+    // iowait, irq and softirq are there since 2.6, steal and the guests' came later.
+    let [user, nice, system, idle, iowait, _irq, softirq, ..] = ticks[..] else {
+        return Err(at.missing("at least 7 numbers"));
+    };
+    Ok(CpuTimes {
+        user: time(user.saturating_add(nice), user_hz),
+        system: time(system, user_hz),
+        softirq: time(softirq, user_hz),
+        idle: time(idle.saturating_add(iowait), user_hz),
+    })
+}
+
+/// CPU time and name of a process from `/proc/PID/stat`. Read the file with [`crate::Root::read_lossy`]: the name need
+/// not be UTF-8.
+///
+/// # Errors
+/// No name in parentheses, too few fields, or a field that is no number.
+pub fn process(text: &str, place: &str, user_hz: u64) -> Result<ProcessStat, Absent> {
+    let at = At { place, line: 1 };
+    // A name may hold spaces, parentheses and newlines; what follows it holds none.
+    let named = text.rsplit_once(')').and_then(|(head, fields)| Some((head.split_once('(')?.1, fields)));
+    let (comm, fields) = named.ok_or_else(|| at.wrong("a process's name in parentheses", text))?;
+    // proc(5) counts from the pid, 1, and the name, 2; so the state that follows is 3.
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let field = |number: usize| match fields.get(number - 3) {
+        Some(word) => at.number(word),
+        None => Err(at.missing(&format!("at least {number} fields"))),
+    };
+    let threads = field(20)?;
+    Ok(ProcessStat {
+        comm: comm.to_string(),
+        user_time: time(field(14)?, user_hz),
+        kernel_time: time(field(15)?, user_hz),
+        threads: u32::try_from(threads).map_err(|_| at.wrong("a number of threads", &threads.to_string()))?,
+    })
+}
+
+fn time(ticks: u64, user_hz: u64) -> Duration {
+    let hz = user_hz.max(1);
+    let nanos = u128::from(ticks % hz) * 1_000_000_000 / u128::from(hz);
+    Duration::from_secs(ticks / hz) + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs::tests::{each_kernel, error};
+
+    #[test]
+    fn host_of_every_kernel() {
+        let shown = each_kernel("proc/stat", |text, place| Ok(format!(" {:?}", host(text, place, USER_HZ)?)));
+        insta::assert_snapshot!(shown, @r"
+        4.19: CpuTimes { user: 166.7s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
+        5.10: CpuTimes { user: 166.7s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
+        6.1: CpuTimes { user: 166.7s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
+        6.18: CpuTimes { user: 166.63s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
+        ");
+    }
+
+    #[test]
+    fn process_of_every_kernel() {
+        let shown = each_kernel("proc/4242/stat", |text, place| Ok(format!(" {:?}", process(text, place, USER_HZ)?)));
+        insta::assert_snapshot!(shown, @r#"
+        4.19: ProcessStat { comm: "api (worker) 1", user_time: 2.5s, kernel_time: 1.25s, threads: 17 }
+        5.10: ProcessStat { comm: "api (worker) 1", user_time: 2.5s, kernel_time: 1.25s, threads: 17 }
+        6.1: ProcessStat { comm: "api (worker) 1", user_time: 2.5s, kernel_time: 1.25s, threads: 17 }
+        6.18: ProcessStat { comm: "sleep", user_time: 0ns, kernel_time: 0ns, threads: 1 }
+        "#);
+    }
+
+    #[test]
+    fn a_name_can_not_pose_as_fields() {
+        let text = "7 (x) S 1 1\n(y) S 1 1 1 0 -1 0 0 0 0 0 300 50 0 0 20 0 9 0 0\n";
+        let stat = process(text, "f", USER_HZ).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.threads), ("x) S 1 1\n(y", 9));
+        assert_eq!((stat.user_time, stat.kernel_time), (Duration::from_secs(3), Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn no_number_of_ticks_overflows() {
+        assert_eq!(time(u64::MAX, 0), Duration::from_secs(u64::MAX));
+        assert_eq!(time(u64::MAX, u64::MAX), Duration::from_secs(1));
+        assert_eq!(time(u64::MAX - 1, u64::MAX).as_secs(), 0);
+    }
+
+    #[test]
+    fn hostile_text_is_named_by_its_line() {
+        insta::assert_snapshot!([
+            error(host("", "/proc/stat", USER_HZ)),
+            error(host("intr 1\ncpu0 1 2 3 4 5 6 7\n", "/proc/stat", USER_HZ)),
+            error(host("intr 1\ncpu  1 2 3 4\n", "/proc/stat", USER_HZ)),
+            error(host("cpu  1 2 3 4 5 6 x\n", "/proc/stat", USER_HZ)),
+            error(process("", "/proc/7/stat", USER_HZ)),
+            error(process("7 (x", "/proc/7/stat", USER_HZ)),
+            error(process("7 x)", "/proc/7/stat", USER_HZ)),
+            error(process("7 (x) S 1 2 3", "/proc/7/stat", USER_HZ)),
+            error(process("7 (x) S 1 1 1 0 -1 0 0 0 0 0 -5 50 0 0 20 0 9 0 0\n", "/proc/7/stat", USER_HZ)),
+        ].join("\n"), @r#"
+        /proc/stat:1: expected a line "cpu  …"
+        /proc/stat:3: expected a line "cpu  …"
+        /proc/stat:2: expected at least 7 numbers
+        /proc/stat:1: expected a whole number, found "x"
+        /proc/7/stat:1: expected a process's name in parentheses, found ""
+        /proc/7/stat:1: expected a process's name in parentheses, found "7 (x"
+        /proc/7/stat:1: expected a process's name in parentheses, found "7 x)"
+        /proc/7/stat:1: expected at least 20 fields
+        /proc/7/stat:1: expected a whole number, found "-5"
+        "#);
+    }
+}

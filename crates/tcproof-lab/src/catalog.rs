@@ -1,0 +1,83 @@
+//! The scenarios that come with the program.
+
+use crate::scenario::{Error, Scenario};
+
+/// Name and text of every scenario, sorted by name.
+pub static SCENARIOS: &[(&str, &str)] = &[
+    ("accept-queue-bursty", include_str!("../scenarios/accept-queue-bursty.toml")),
+    ("accept-queue-descriptors", include_str!("../scenarios/accept-queue-descriptors.toml")),
+    ("accept-queue-ipv6", include_str!("../scenarios/accept-queue-ipv6.toml")),
+    ("accept-queue-mptcp", include_str!("../scenarios/accept-queue-mptcp.toml")),
+    ("accept-queue-not-relistened", include_str!("../scenarios/accept-queue-not-relistened.toml")),
+    ("accept-queue-one-of-two", include_str!("../scenarios/accept-queue-one-of-two.toml")),
+    ("accept-queue-paced", include_str!("../scenarios/accept-queue-paced.toml")),
+    ("accept-queue-reuseport", include_str!("../scenarios/accept-queue-reuseport.toml")),
+    ("accept-queue-somaxconn", include_str!("../scenarios/accept-queue-somaxconn.toml")),
+    ("accept-queue-stalled", include_str!("../scenarios/accept-queue-stalled.toml")),
+    ("close-wait-leak", include_str!("../scenarios/close-wait-leak.toml")),
+    ("close-wait-slow-response", include_str!("../scenarios/close-wait-slow-response.toml")),
+    ("conntrack-full", include_str!("../scenarios/conntrack-full.toml")),
+    ("fin-wait2-pile", include_str!("../scenarios/fin-wait2-pile.toml")),
+    ("healthy-4000", include_str!("../scenarios/healthy-4000.toml")),
+    ("listen-drops-no-route", include_str!("../scenarios/listen-drops-no-route.toml")),
+    ("many-time-wait", include_str!("../scenarios/many-time-wait.toml")),
+    ("ports-bind-before-connect", include_str!("../scenarios/ports-bind-before-connect.toml")),
+    ("ports-held", include_str!("../scenarios/ports-held.toml")),
+    ("ports-search-slow", include_str!("../scenarios/ports-search-slow.toml")),
+    ("ports-time-wait-churn", include_str!("../scenarios/ports-time-wait-churn.toml")),
+    ("quiet", include_str!("../scenarios/quiet.toml")),
+    ("syn-flood-cookies-off", include_str!("../scenarios/syn-flood-cookies-off.toml")),
+    ("syn-flood-cookies-on", include_str!("../scenarios/syn-flood-cookies-on.toml")),
+    ("syn-queue-small-backlog", include_str!("../scenarios/syn-queue-small-backlog.toml")),
+    ("time-wait-table", include_str!("../scenarios/time-wait-table.toml")),
+];
+
+/// All scenarios that come with the program.
+///
+/// # Errors
+/// Never, as far as the tests of this crate can tell: they parse every one.
+pub fn all() -> Result<Vec<Scenario>, Error> {
+    SCENARIOS.iter().map(|(name, text)| Scenario::parse(&format!("{name}.toml"), text)).collect()
+}
+
+/// The scenario with that name.
+pub fn by_name(name: &str) -> Option<Result<Scenario, Error>> {
+    let (name, text) = SCENARIOS.iter().find(|(known, _)| *known == name)?;
+    Some(Scenario::parse(&format!("{name}.toml"), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use tcproof_core::limits::{LIMITS, Limit};
+
+    #[test]
+    fn limits_and_scenarios_name_each_other() {
+        for scenario in all().unwrap() {
+            let Some(limit) = &scenario.limit else { continue };
+            let listed = Limit::by_slug(&limit.0).unwrap().scenarios;
+            assert!(listed.contains(&scenario.name.as_str()), "{} does not list {}", limit.0, scenario.name);
+        }
+        for limit in LIMITS {
+            for name in limit.scenarios {
+                assert!(by_name(name).is_some(), "{} lists {name}, which is not there", limit.slug);
+            }
+        }
+    }
+
+    #[test]
+    fn every_scenario_parses_and_is_in_the_table() {
+        for scenario in all().unwrap() {
+            assert!(!scenario.about.is_empty(), "{}", scenario.name);
+        }
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files: BTreeSet<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        let table: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(files.iter().map(String::as_str).collect::<Vec<_>>(), table, "catalog.rs and scenarios/ differ");
+    }
+}

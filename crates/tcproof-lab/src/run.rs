@@ -1,0 +1,507 @@
+//! One scenario from an empty namespace to the proof that its remedy worked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tcproof_core::{Diagnosis, State, diagnose};
+use tcproof_host::{Options, Scope, observe};
+
+use crate::kit::cleanup::{self, Cleanup};
+use crate::kit::{self, nft, sockdiag};
+use crate::scenario::{Load, LoadKind, Need, Scenario, Server, Side, Slug, Symptom};
+use crate::statistics::Statistics;
+use crate::topology::{Counters, Topology};
+use crate::worker::{Command, Role};
+use crate::workers::{Program, Workers};
+
+/// Why a run ended without an outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The network kit failed.
+    #[error(transparent)]
+    Kit(#[from] kit::Error),
+    /// The check could not look.
+    #[error(transparent)]
+    Observe(#[from] tcproof_host::Error),
+    /// The lab itself failed.
+    #[error("{0}")]
+    Lab(String),
+    /// Ctrl-C; everything was cleaned up.
+    #[error("interrupted; nothing is left behind")]
+    Interrupted,
+}
+
+/// What happens, as it happens.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A new phase begins.
+    Phase(String),
+    /// What a worker saw in the last second.
+    Second {
+        /// Which one.
+        worker: &'a str,
+        /// Its numbers.
+        statistics: &'a Statistics,
+    },
+    /// What the check says.
+    Diagnosed(&'a Diagnosis),
+    /// What was measured in a phase.
+    Measured {
+        /// `before` or `after` the remedy.
+        when: &'static str,
+        /// The numbers.
+        measured: &'a Measured,
+    },
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The check named the truth, and the remedy cured it.
+    Pass,
+    /// Something was not as the scenario says.
+    Fail,
+    /// This kernel or this user can't run it.
+    Skip,
+}
+
+/// The truth that a scenario creates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truth {
+    /// The limit.
+    pub limit: String,
+    /// The cause.
+    pub cause: String,
+    /// How bad.
+    pub state: State,
+}
+
+/// What was measured by the lab itself over a phase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// How long.
+    pub seconds: f64,
+    /// The scenario's symptom, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symptom: Option<u64>,
+    /// What the workers saw, by their names.
+    pub workers: BTreeMap<String, Statistics>,
+    /// Counters that changed, by namespace.
+    pub counters: BTreeMap<String, BTreeMap<String, i64>>,
+}
+
+/// The outcome of one scenario.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Its name.
+    pub scenario: String,
+    /// What it is about.
+    pub about: String,
+    /// How it went.
+    pub verdict: Verdict,
+    /// Why it failed or was skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The truth; none for a healthy scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Truth>,
+    /// What the check said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
+    /// While it hurt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Measured>,
+    /// After the remedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Measured>,
+    /// How long all of it took.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    fn new(scenario: &Scenario) -> Self {
+        let truth = match (&scenario.limit, &scenario.cause) {
+            (Some(limit), Some(cause)) => {
+                Some(Truth { limit: limit.0.clone(), cause: cause.get_ref().clone(), state: scenario.state })
+            }
+            _ => None,
+        };
+        Self {
+            scenario: scenario.name.clone(),
+            about: scenario.about.clone(),
+            verdict: Verdict::Pass,
+            reasons: vec![],
+            truth,
+            diagnosis: None,
+            before: None,
+            after: None,
+            seconds: 0.0,
+        }
+    }
+
+    /// A scenario that the lab itself could not run.
+    pub fn broken(scenario: &Scenario, error: &Error) -> Self {
+        Self { verdict: Verdict::Fail, reasons: vec![format!("the lab failed: {error}")], ..Self::new(scenario) }
+    }
+
+    fn skipped(mut self, why: String) -> Self {
+        self.verdict = Verdict::Skip;
+        self.reasons = vec![why];
+        self
+    }
+}
+
+/// Runs a scenario. Nothing is left behind, whatever happens.
+///
+/// # Errors
+/// When the lab itself could not do its work. What the kernel lacks is an outcome: skipped.
+pub fn run(scenario: &Scenario, program: &Program, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Outcome, Error> {
+    let start = Instant::now();
+    let mut outcome = Outcome::new(scenario);
+    if let Some(why) = missing(scenario) {
+        return Ok(outcome.skipped(why));
+    }
+    match steps(scenario, program, progress, &mut outcome) {
+        Ok(()) => {}
+        Err(Error::Kit(kit::Error::Unsupported(what))) => {
+            return Ok(outcome.skipped(format!("this kernel has no {what}")));
+        }
+        Err(error) => return Err(error),
+    }
+    outcome.reasons.extend(judge(scenario, &outcome));
+    if !outcome.reasons.is_empty() {
+        outcome.verdict = Verdict::Fail;
+    }
+    outcome.seconds = start.elapsed().as_secs_f64();
+    Ok(outcome)
+}
+
+/// Builds a scenario and starts its load, lets `visit` look around with the files of the client's and the server's
+/// namespace, and takes it down again.
+///
+/// # Errors
+/// When the lab itself could not do its work.
+pub fn visit<T>(
+    scenario: &Scenario,
+    program: &Program,
+    progress: &mut dyn FnMut(Progress<'_>),
+    visit: impl FnOnce(&Path, &Path) -> T,
+) -> Result<T, Error> {
+    if let Some(why) = missing(scenario) {
+        return Err(Error::Lab(why));
+    }
+    let lab = Topology::build(scenario)?;
+    let _cleanup = cleaning(&lab);
+    let mut workers = Workers::new(program.clone());
+    start(scenario, &lab, &mut workers, progress)?;
+    Ok(visit(&lab.netns(Side::Client).file(), &lab.netns(Side::Server).file()))
+}
+
+/// What keeps a scenario from being run here.
+fn missing(scenario: &Scenario) -> Option<String> {
+    if let Err(why) = kit::require_root() {
+        return Some(why);
+    }
+    scenario.needs.iter().find_map(|need| {
+        let file = match need {
+            // Whether these are there is found out by using them: the kernel may load them then.
+            Need::Nftables | Need::Conntrack => return None,
+            Need::Ipv6 => "/proc/net/if_inet6",
+            Need::Mptcp => "/proc/sys/net/mptcp/enabled",
+        };
+        (!Path::new(file).exists()).then(|| format!("this kernel has no {need} ({file} is missing)"))
+    })
+}
+
+/// Sockets outlive their namespace while they are orphans: they are killed before it goes.
+fn cleaning(lab: &Topology) -> Cleanup<'_> {
+    let mut cleanup = Cleanup::new();
+    for side in [Side::Server, Side::Client] {
+        cleanup.push(format!("sockets of the {}", side.name()), move || {
+            lab.within(side, sockdiag::destroy_all).map(|_| ()).map_err(|e| e.to_string())
+        });
+    }
+    cleanup
+}
+
+fn steps(
+    scenario: &Scenario,
+    program: &Program,
+    progress: &mut dyn FnMut(Progress<'_>),
+    outcome: &mut Outcome,
+) -> Result<(), Error> {
+    let lab = Topology::build(scenario)?;
+    // Dropped in reverse: first the workers end, then what is left of their sockets, then the namespaces.
+    let mut cleanup = cleaning(&lab);
+    let mut workers = Workers::new(program.clone());
+    start(scenario, &lab, &mut workers, progress)?;
+
+    progress(Progress::Phase(format!("warming up for {} s", scenario.watch.warmup.0.as_secs_f64())));
+    wait(scenario.watch.warmup.0, &mut workers, progress)?;
+    progress(Progress::Phase(format!("watching for {} s", scenario.watch.window.0.as_secs_f64())));
+    let before = Meter::start(&lab, &mut workers)?;
+    let diagnosis = watch(scenario, &lab, &mut workers, progress)?;
+    let before = before.finish(scenario, &lab, &mut workers)?;
+    progress(Progress::Measured { when: "before", measured: &before });
+    progress(Progress::Diagnosed(&diagnosis));
+    outcome.diagnosis = Some(diagnosis);
+    outcome.before = Some(before);
+
+    if let Some(remedy) = &scenario.remedy {
+        progress(Progress::Phase(format!("remedy: {}", remedy.about)));
+        cure(scenario, &lab, &mut workers)?;
+        wait(scenario.watch.settle.0, &mut workers, progress)?;
+        progress(Progress::Phase(format!("verifying for {} s", scenario.watch.verify.0.as_secs_f64())));
+        let after = Meter::start(&lab, &mut workers)?;
+        wait(scenario.watch.verify.0, &mut workers, progress)?;
+        let after = after.finish(scenario, &lab, &mut workers)?;
+        progress(Progress::Measured { when: "after", measured: &after });
+        outcome.after = Some(after);
+    }
+    workers.stop_all();
+    outcome.reasons.extend(cleanup.run());
+    Ok(())
+}
+
+fn start(
+    scenario: &Scenario,
+    lab: &Topology,
+    workers: &mut Workers,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), Error> {
+    for side in [Side::Server, Side::Client] {
+        lab.write(side, scenario.sysctl.of(side))?;
+    }
+    for server in &scenario.server {
+        progress(Progress::Phase(format!("server {}: {}", server.name, in_words(server))));
+        workers.start(file(lab, Side::Server), Role::Server(server.clone()))?;
+    }
+    for side in [Side::Server, Side::Client] {
+        lab.write(side, scenario.later.of(side))?;
+    }
+    if let Some(conntrack) = scenario.conntrack {
+        progress(Progress::Phase(format!("filling the connection tracking table of the {}", conntrack.side.name())));
+        lab.fill_conntrack(conntrack.side, conntrack.leave)?;
+    }
+    for load in &scenario.load {
+        let destinations = load.to.len();
+        progress(Progress::Phase(format!(
+            "load {}: {} a second to {} destination(s)",
+            load.name, load.rate.0, destinations
+        )));
+        workers.start(file(lab, Side::Client), Role::Load(load.clone()))?;
+    }
+    Ok(())
+}
+
+fn in_words(server: &Server) -> String {
+    let kind = toml::Value::try_from(server.kind).ok();
+    let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("?");
+    format!("{kind}, port {}, backlog {}", server.port, server.backlog)
+}
+
+fn file(lab: &Topology, side: Side) -> PathBuf {
+    lab.netns(side).file()
+}
+
+/// Sleeps while it tells what the workers say.
+fn wait(time: Duration, workers: &mut Workers, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Error> {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        if cleanup::interrupted() {
+            return Err(Error::Interrupted);
+        }
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+        tell(workers, progress)?;
+    }
+    Ok(())
+}
+
+fn tell(workers: &mut Workers, progress: &mut dyn FnMut(Progress<'_>)) -> Result<(), Error> {
+    for (worker, statistics) in workers.heard()? {
+        progress(Progress::Second { worker: &worker, statistics: &statistics });
+    }
+    Ok(())
+}
+
+/// What `tcproof check` does, on the lab's namespaces.
+fn watch(
+    scenario: &Scenario,
+    lab: &Topology,
+    workers: &mut Workers,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Diagnosis, Error> {
+    let files = scenario.watch.sides.iter().map(|side| (side.name().to_string(), file(lab, *side))).collect();
+    let options = Options { root: PathBuf::from("/"), window: scenario.watch.window.0, scope: Scope::Files(files) };
+    let mut trouble = Ok(());
+    let interval = observe(&options, &mut |_| {
+        if trouble.is_ok() {
+            trouble = tell(workers, progress);
+        }
+    })?;
+    trouble?;
+    if cleanup::interrupted() {
+        return Err(Error::Interrupted);
+    }
+    Ok(diagnose(&interval))
+}
+
+fn cure(scenario: &Scenario, lab: &Topology, workers: &mut Workers) -> Result<(), Error> {
+    let Some(remedy) = &scenario.remedy else { return Ok(()) };
+    for side in [Side::Server, Side::Client] {
+        lab.write(side, remedy.sysctl.of(side))?;
+    }
+    for name in &remedy.relisten {
+        workers.tell(name, Command::Relisten)?;
+    }
+    if let Some(port) = remedy.notrack {
+        lab.within(Side::Server, || nft::notrack(Some(port)))?;
+    }
+    if let Some(n) = remedy.forget {
+        let side = scenario.conntrack.map_or(Side::Server, |conntrack| conntrack.side);
+        lab.forget_conntrack(side, n)?;
+    }
+    for name in remedy.server.keys() {
+        let server = scenario.cured_server(name).map_err(Error::Lab)?;
+        workers.stop(name);
+        workers.start(file(lab, Side::Server), Role::Server(server))?;
+    }
+    for name in remedy.load.keys() {
+        let load = scenario.cured_load(name).map_err(Error::Lab)?;
+        workers.stop(name);
+        workers.start(file(lab, Side::Client), Role::Load(load))?;
+    }
+    Ok(())
+}
+
+/// Measures one phase.
+struct Meter {
+    start: Instant,
+    counters: BTreeMap<Side, Counters>,
+}
+
+impl Meter {
+    fn start(lab: &Topology, workers: &mut Workers) -> Result<Self, Error> {
+        workers.mark()?;
+        Ok(Self { start: Instant::now(), counters: counters(lab)? })
+    }
+
+    fn finish(self, scenario: &Scenario, lab: &Topology, workers: &mut Workers) -> Result<Measured, Error> {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let now = counters(lab)?;
+        let workers = workers.mark()?;
+        let mut grown = BTreeMap::new();
+        for (side, counters) in now {
+            let before = &self.counters[&side];
+            let changed = counters.into_iter().map(|(name, after)| {
+                let before = before.get(&name).copied().unwrap_or(0);
+                (name, after.wrapping_sub(before).cast_signed())
+            });
+            grown.insert(side.name().to_string(), changed.filter(|(_, growth)| *growth != 0).collect());
+        }
+        let symptom = scenario.symptom.as_ref().map(|symptom| count(symptom, &grown, &workers));
+        Ok(Measured { seconds, symptom, workers, counters: grown })
+    }
+}
+
+fn counters(lab: &Topology) -> Result<BTreeMap<Side, Counters>, Error> {
+    [Side::Client, Side::Server].into_iter().map(|side| Ok((side, lab.counters(side)?))).collect()
+}
+
+fn count(
+    symptom: &Symptom,
+    grown: &BTreeMap<String, BTreeMap<String, i64>>,
+    workers: &BTreeMap<String, Statistics>,
+) -> u64 {
+    let grew = |name: &str| {
+        let growth = grown.get(symptom.side.name()).and_then(|counters| counters.get(name)).copied();
+        growth.map_or(0, |growth| growth.max(0).unsigned_abs())
+    };
+    let of = |name: &String| workers.get(name);
+    if let Some(name) = &symptom.counter {
+        grew(name)
+    } else if let Some(state) = &symptom.sockets {
+        grew(&format!("sockets.{state}"))
+    } else if let Some(load) = symptom.slow_connects.as_ref().and_then(of) {
+        load.slow_calls
+    } else if let Some(load) = symptom.errors.as_ref().and_then(of) {
+        let counted = |errno: &str| symptom.only.is_empty() || symptom.only.iter().any(|only| only == errno);
+        load.failed.iter().filter(|(errno, _)| counted(errno)).map(|(_, n)| n).sum()
+    } else {
+        0
+    }
+}
+
+/// Everything that was not as the scenario says.
+fn judge(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (Some(diagnosis), Some(before)) = (&outcome.diagnosis, &outcome.before) else { return wrong };
+    let named = |f: &tcproof_core::Finding| {
+        let state = if f.state == State::Limiting { "limiting" } else { "near" };
+        format!("{}/{} ({state}, {})", f.limit, f.cause, f.subject)
+    };
+    match (&outcome.truth, diagnosis.findings.first()) {
+        (Some(truth), Some(first)) => {
+            let (limit, cause) = (&truth.limit, &truth.cause);
+            if (&first.limit, &first.cause) != (limit, cause) {
+                wrong.push(format!("the first finding is {}, not {limit}/{cause}", named(first)));
+            } else if first.state != truth.state {
+                wrong.push(format!("the first finding is {}, which is not the true state", named(first)));
+            }
+            if let Some(subject) = &scenario.subject
+                && !first.subject.to_string().contains(subject.as_str())
+            {
+                wrong.push(format!("the first finding is about {}, not {subject}", first.subject));
+            }
+        }
+        (Some(truth), None) => wrong.push(format!("no finding; it is {}/{}", truth.limit, truth.cause)),
+        (None, _) => wrong.extend(diagnosis.findings.iter().map(|f| format!("healthy, but found {}", named(f)))),
+    }
+    for finding in diagnosis.findings.iter().filter(|f| f.state == State::Limiting) {
+        if scenario.absent.iter().any(|slug| slug.0 == finding.limit) {
+            wrong.push(format!("{} is a look-alike, and is reported", named(finding)));
+        }
+    }
+    for Slug(slug) in &scenario.unknown {
+        if !diagnosis.unknown.iter().any(|unknown| unknown.limit == *slug) {
+            wrong.push(format!("{slug} is not among the unknown, though something happened that can't be placed"));
+        }
+    }
+    match &scenario.symptom {
+        Some(symptom) => {
+            let seen = before.symptom.unwrap_or(0);
+            if seen < symptom.at_least {
+                wrong.push(format!("the symptom did not occur: {seen} of at least {}", symptom.at_least));
+            }
+            if let Some(left) = outcome.after.as_ref().and_then(|after| after.symptom)
+                && left > symptom.tolerate
+            {
+                wrong.push(format!("the symptom did not stop: {seen} before the remedy, {left} after it"));
+            }
+        }
+        None => {
+            for (worker, statistics) in before.workers.iter().filter(|(_, s)| s.failures() > 0) {
+                wrong.push(format!("{worker} saw failures in a healthy scenario: {:?}", statistics.failed));
+            }
+            wrong.extend(scenario.load.iter().filter_map(|load| fell_short(load, before.workers.get(&load.name)?)));
+        }
+    }
+    wrong
+}
+
+/// A healthy load that did not happen proves nothing.
+fn fell_short(load: &Load, statistics: &Statistics) -> Option<String> {
+    if load.kind == LoadKind::SpoofedSyn || load.count.is_some() || load.length.is_some() {
+        return None;
+    }
+    let wanted = f64::from(load.rate.0) * statistics.seconds;
+    let connected = statistics.connected;
+    ((connected as f64) < wanted * ENOUGH)
+        .then(|| format!("{} connected only {connected} of {wanted:.0} times: this machine is too busy", load.name))
+}
+
+/// The share of its rate that a healthy load must reach.
+const ENOUGH: f64 = 0.9;

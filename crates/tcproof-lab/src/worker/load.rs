@@ -1,0 +1,302 @@
+//! An open-loop load: it does not slow down when the server does, as real clients don't.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{setsockopt, sockopt};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::server::ignore_interrupt;
+use super::{Control, Event, STDIN, abrupt, errno_name, orderly, say};
+use crate::kit::spoof::SynFlood;
+use crate::scenario::{Bind, Closes, Load, LoadKind, MAX_DURATION, SLOW_CALL};
+
+/// Connections that one load has open or under way, at most.
+const MAX_OPEN: usize = 40_000;
+/// Connections started in one turn, at most: what is left is started in the next.
+const MAX_AT_ONCE: u64 = 100;
+
+/// Runs until told to stop.
+pub(super) fn load(spec: &Load) -> io::Result<()> {
+    match spec.kind {
+        LoadKind::SpoofedSyn => flood(spec),
+        _ => Loading::new(spec)?.run(),
+    }
+}
+
+/// A flood runs on a thread of its own; this one listens for commands.
+fn flood(spec: &Load) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(8);
+    let mut control = Control::new(poll.registry())?;
+    let SocketAddr::V4(target) = spec.to[0] else {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "spoofed SYNs are IPv4 only"));
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let thread = std::thread::spawn({
+        let (spec, stop) = (spec.clone(), Arc::clone(&stop));
+        move || spoof(&spec, target, &stop)
+    });
+    say(&Event::Ready)?;
+    loop {
+        poll.poll(&mut events, Some(Duration::from_millis(20))).or_else(ignore_interrupt)?;
+        let now = Instant::now();
+        if !events.is_empty() && control.commands(now, 0)?.is_none() {
+            stop.store(true, Ordering::Relaxed);
+            return match thread.join() {
+                Ok(result) => result,
+                Err(_) => Err(io::Error::other("the flood's thread panicked")),
+            };
+        }
+        if thread.is_finished() && !stop.swap(true, Ordering::Relaxed) {
+            // It ended by itself: by its count, its time, or an error that is told when it is joined.
+            control.tick(now, 0)?;
+        }
+    }
+}
+
+fn spoof(spec: &Load, target: SocketAddrV4, stop: &AtomicBool) -> io::Result<()> {
+    let flood = SynFlood {
+        target,
+        sources: crate::topology::SPOOFED,
+        prefix: crate::topology::SPOOFED_PREFIX,
+        rate: spec.rate.0,
+        count: spec.count.map_or(u64::MAX, |count| u64::from(count.0)),
+        within: spec.length.map_or(MAX_DURATION, |length| length.0),
+        seed: 1,
+    };
+    flood.run(|| stop.load(Ordering::Relaxed)).map(|_| ()).map_err(io::Error::other)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The handshake is under way.
+    Connecting,
+    /// Waiting for the answer, or for the server's FIN.
+    Waiting,
+    /// Kept open.
+    Held,
+}
+
+struct Connection {
+    stream: TcpStream,
+    phase: Phase,
+    started: Instant,
+}
+
+struct Loading<'a> {
+    spec: &'a Load,
+    poll: Poll,
+    control: Control,
+    connections: HashMap<Token, Connection>,
+    /// Every connection has the same patience, so they run out of it in order.
+    patience: VecDeque<(Instant, Token)>,
+    next: usize,
+    start: Instant,
+    started: u64,
+}
+
+impl<'a> Loading<'a> {
+    fn new(spec: &'a Load) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let control = Control::new(poll.registry())?;
+        let start = Instant::now() + spec.after.map_or(Duration::ZERO, |after| after.0);
+        Ok(Self {
+            spec,
+            poll,
+            control,
+            connections: HashMap::new(),
+            patience: VecDeque::new(),
+            next: 0,
+            start,
+            started: 0,
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(4096);
+        say(&Event::Ready)?;
+        loop {
+            self.poll.poll(&mut events, Some(Duration::from_millis(1))).or_else(ignore_interrupt)?;
+            let now = Instant::now();
+            for event in &events {
+                match event.token() {
+                    STDIN => {
+                        if self.control.commands(now, self.connections.len())?.is_none() {
+                            return Ok(());
+                        }
+                    }
+                    token => self.ready(token, now),
+                }
+            }
+            self.give_up(now);
+            for _ in 0..self.due(now) {
+                self.started += 1;
+                self.start_one();
+            }
+            self.control.tick(now, self.connections.len())?;
+        }
+    }
+
+    /// How many connections to start now, by the clock alone.
+    fn due(&self, now: Instant) -> u64 {
+        let Some(elapsed) = now.checked_duration_since(self.start) else { return 0 };
+        if self.spec.length.is_some_and(|length| elapsed > length.0) {
+            return 0;
+        }
+        // A burst is everything that fell due since the last one.
+        let elapsed = match self.spec.every {
+            Some(every) => every.0.mul_f64((elapsed.as_secs_f64() / every.0.as_secs_f64()).floor()),
+            None => elapsed,
+        };
+        let scheduled = (f64::from(self.spec.rate.0) * elapsed.as_secs_f64()) as u64;
+        let due = scheduled.saturating_sub(self.started).min(MAX_AT_ONCE);
+        match (self.spec.kind, self.spec.count) {
+            (LoadKind::Hold, Some(count)) => due.min(u64::from(count.0).saturating_sub(self.connections.len() as u64)),
+            (_, Some(count)) => due.min(u64::from(count.0).saturating_sub(self.started)),
+            (_, None) => due,
+        }
+    }
+
+    fn start_one(&mut self) {
+        if self.connections.len() >= MAX_OPEN {
+            self.control.count(|t| t.numbers.fail("too many open"));
+            return;
+        }
+        self.control.count(|t| t.numbers.started += 1);
+        match self.connect() {
+            Ok(connection) => {
+                let token = Token(self.next);
+                self.next += 1;
+                self.patience.push_back((connection.started + self.spec.timeout.0, token));
+                self.connections.insert(token, connection);
+            }
+            Err(error) => self.control.count(|t| t.numbers.fail(&errno_name(&error))),
+        }
+    }
+
+    fn connect(&mut self) -> io::Result<Connection> {
+        let turn = self.started as usize;
+        let to = self.spec.to[turn % self.spec.to.len()];
+        // Every source meets every destination.
+        let from =
+            (!self.spec.from.is_empty()).then(|| self.spec.from[(turn / self.spec.to.len()) % self.spec.from.len()]);
+        let protocol = if self.spec.mptcp { Protocol::MPTCP } else { Protocol::TCP };
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(protocol))?;
+        match (self.spec.bind, from) {
+            (Bind::None, None) => {}
+            (Bind::BeforeConnect, None) => {
+                let any: IpAddr = crate::scenario::CLIENT.into();
+                socket.bind(&SocketAddr::new(any, 0).into())?;
+            }
+            (Bind::NoPort, from) => {
+                setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+                let from = from.unwrap_or(crate::scenario::CLIENT.into());
+                socket.bind(&SocketAddr::new(from, 0).into())?;
+            }
+            (_, Some(from)) => socket.bind(&SocketAddr::new(from, 0).into())?,
+        }
+        let started = Instant::now();
+        let result = socket.connect(&to.into());
+        let call = started.elapsed();
+        self.control.count(|t| {
+            t.calls.saturating_record(call.as_micros() as u64);
+            t.numbers.slow_calls += u64::from(call > SLOW_CALL);
+        });
+        match result {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => return Err(error),
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        abrupt(&stream);
+        let token = Token(self.next);
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Connection { stream, phase: Phase::Connecting, started })
+    }
+
+    fn ready(&mut self, token: Token, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        if connection.phase == Phase::Connecting {
+            match connection.stream.take_error() {
+                Ok(None) => {}
+                Ok(Some(error)) | Err(error) => return self.failed(token, &errno_name(&error)),
+            }
+            if connection.stream.peer_addr().is_err() {
+                return;
+            }
+            let took = now - connection.started;
+            self.control.count(|t| {
+                t.numbers.connected += 1;
+                t.handshakes.saturating_record(took.as_micros() as u64);
+            });
+            return self.connected(token);
+        }
+        let mut buffer = [0; 4096];
+        loop {
+            match connection.stream.read(&mut buffer) {
+                Ok(0) => return self.done(token),
+                Ok(_) => {
+                    self.control.count(|t| t.numbers.answered += 1);
+                    if self.spec.closes != Closes::Server && connection.phase == Phase::Waiting {
+                        return self.done(token);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.failed(token, &errno_name(&error)),
+            }
+        }
+    }
+
+    fn connected(&mut self, token: Token) {
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        let half_close = self.spec.kind == LoadKind::HalfClose;
+        if self.spec.request || half_close {
+            if let Err(error) = connection.stream.write_all(b"tcproof lab asks") {
+                return self.failed(token, &errno_name(&error));
+            }
+        }
+        if half_close {
+            // If it fails, the read that follows says why.
+            let _ = connection.stream.shutdown(std::net::Shutdown::Write);
+        }
+        if self.spec.kind == LoadKind::Hold {
+            connection.phase = Phase::Held;
+        } else if self.spec.request || half_close || self.spec.closes == Closes::Server {
+            connection.phase = Phase::Waiting;
+        } else {
+            self.done(token);
+        }
+    }
+
+    fn done(&mut self, token: Token) {
+        if let Some(connection) = self.connections.remove(&token)
+            && self.spec.closes != Closes::Reset
+        {
+            orderly(connection.stream);
+        }
+    }
+
+    fn failed(&mut self, token: Token, why: &str) {
+        self.connections.remove(&token);
+        self.control.count(|t| t.numbers.fail(why));
+    }
+
+    /// Clients don't wait for ever.
+    fn give_up(&mut self, now: Instant) {
+        while self.patience.front().is_some_and(|(end, _)| *end <= now) {
+            let Some((_, token)) = self.patience.pop_front() else { return };
+            match self.connections.get(&token).map(|connection| connection.phase) {
+                Some(Phase::Connecting) => self.failed(token, "timeout"),
+                Some(Phase::Waiting) => self.failed(token, "no answer"),
+                Some(Phase::Held) | None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The one definition of the command line: help, man page and completions are generated from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tcproof_host::Scope;
+
+/// Name the TCP limit that refuses, drops or leaks connections on this host: whose it is, with which evidence, and what
+/// to do about it.
+///
+/// Without a command it is `tcproof check`. Reads only; changes nothing.
+#[derive(Debug, Parser)]
+#[command(name = "tcproof", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) check: CheckArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done; nothing limiting
+  1   error: the answer could not be produced
+  2   wrong usage
+  3   --strict, and something could not be seen (and nothing worse was found)
+  12  check: something is near its limit
+  13  check: something is limiting now";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch this host and say which TCP limit hurts it (the default)
+    Check(CheckArgs),
+    /// Explain a limit: what it is, what proves it, what only looks like it, what to do
+    Explain(ExplainArgs),
+    /// Say what can and cannot be seen here, why, and what would change it
+    Doctor(DoctorArgs),
+    /// Reproduce a failure on the real kernel, in network namespaces of its own
+    Lab(crate::cmd::lab::LabArgs),
+    /// Print the JSON Schema of an output
+    Schema(SchemaArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+    /// A server or client of the lab; the lab starts it
+    #[command(hide = true, name = "lab-worker")]
+    LabWorker(crate::cmd::lab::WorkerArgs),
+}
+
+/// How to print.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Output format
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub(crate) format: Format,
+    /// Short for --format json
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour (NO_COLOR and CLICOLOR_FORCE are honoured)
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", global = true)]
+    pub(crate) color: Color,
+}
+
+impl OutputArgs {
+    /// Whether JSON was asked for, either way.
+    pub(crate) fn json(&self) -> bool {
+        self.json || self.format == Format::Json
+    }
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `check`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
+    pub(crate) window: Duration,
+    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Only what concerns this port (and what concerns the whole host)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+    /// From which state on to exit with 12 or 13
+    #[arg(long, value_enum, default_value_t, value_name = "STATE")]
+    pub(crate) fail_on: FailOn,
+    /// Exit with 3 when something could not be seen
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// One line: the verdict
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Everything: all findings, all headroom, every reading that is missing
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// `--fail-on`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// 12 when something is near, 13 when something is limiting
+    #[default]
+    Near,
+    /// 13 when something is limiting
+    Limiting,
+    /// Neither
+    Never,
+}
+
+/// `explain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The limit (none: the list of them)
+    pub(crate) limit: Option<String>,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Look at this directory instead of the live host
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+    /// Exit with 3 when something can't be seen
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// `schema`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Whose output
+    #[arg(value_enum, default_value_t)]
+    pub(crate) of: Schema,
+}
+
+/// Outputs that have a schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    /// tcproof check --json
+    #[default]
+    Check,
+}
+
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A window: whole or decimal number with ms, s, m or h; without a unit, seconds.
+fn window(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds_per = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit {unit:?}: expected a time such as 500ms, 5s or 2m")),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a time such as 500ms, 5s or 2m".to_string())?;
+    let window = Duration::try_from_secs_f64(number * seconds_per).unwrap_or(Duration::MAX);
+    match window {
+        window if window < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
+        window if window > LONGEST => Err("too long: at most 1h".into()),
+        window => Ok(window),
+    }
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Ok(match text {
+        "" => return Err("expected a name, a pid or all".into()),
+        "all" => Scope::All,
+        text => match text.parse() {
+            // An inode number is ten digits, beyond any pid.
+            Ok(pid) if pid <= 4 << 20 => Scope::Pid(pid),
+            _ => Scope::Name(text.into()),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn windows_have_units_and_bounds() {
+        for (text, ms) in [("5s", 5000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("2.5", 2500)] {
+            assert_eq!(window(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["0", "0s", "1y", "-1s", "", "s", "1.2.3s", "2h", "99ms", "nan", "inf", "1e400s"] {
+            assert!(window(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_a_pid_a_name_or_all() {
+        assert_eq!(scope("all"), Ok(Scope::All));
+        assert_eq!(scope("2113"), Ok(Scope::Pid(2113)));
+        assert_eq!(scope("4026532200"), Ok(Scope::Name("4026532200".into())));
+        assert_eq!(scope("blue"), Ok(Scope::Name("blue".into())));
+        assert!(scope("").is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! `tcproof check`: watch, diagnose, print.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use tcproof_core::{Verdict, diagnose};
+use tcproof_host::{Options, Progress, observe};
+
+use super::{Exit, print, style};
+use crate::cli::{CheckArgs, FailOn, OutputArgs};
+
+/// Runs it.
+pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
+    let mut line = ProgressLine::new(args, output);
+    let interval = observe(&options, &mut |progress| line.show(args, progress))?;
+    line.clear();
+    let mut diagnosis = diagnose(&interval);
+    if let Some(port) = args.port {
+        diagnosis.keep_port(port);
+    }
+    let text = match output.json() {
+        true => tcproof_report::json::check(&diagnosis),
+        false => tcproof_report::text::check(&diagnosis, &style(output, args.verbose, args.quiet)),
+    };
+    print(&text)?;
+    let exit = match (diagnosis.verdict(), args.fail_on) {
+        (Verdict::Limiting, FailOn::Near | FailOn::Limiting) => Exit::Limiting,
+        (Verdict::Near, FailOn::Near) => Exit::Near,
+        _ if args.strict && !diagnosis.unknown.is_empty() => Exit::Unseen,
+        _ => Exit::Done,
+    };
+    Ok(exit.into())
+}
+
+/// One line on stderr that says that something happens; only where a person looks.
+struct ProgressLine {
+    shown: bool,
+    wanted: bool,
+}
+
+impl ProgressLine {
+    fn new(args: &CheckArgs, output: &OutputArgs) -> Self {
+        Self { shown: false, wanted: std::io::stderr().is_terminal() && !args.quiet && !output.json() }
+    }
+
+    fn show(&mut self, args: &CheckArgs, progress: Progress) {
+        if self.wanted {
+            self.shown = true;
+            let Progress { elapsed, namespaces, listeners, looks } = progress;
+            let (elapsed, window) = (elapsed.as_secs_f64(), args.window.as_secs_f64());
+            // A terminal that can't be written to gets no progress, and the answer goes to stdout anyway.
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[Kwatching {namespaces} namespace(s), {listeners} listener(s), {looks} looks: {elapsed:.1} of {window:.1} s"
+            );
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! `tcproof doctor`: what can and cannot be seen here, why, and what would change it.
+
+use std::process::ExitCode;
+
+use tcproof_host::doctor::{Sight, look};
+
+use super::{Exit, print, style};
+use crate::cli::{DoctorArgs, OutputArgs};
+
+/// Runs it.
+pub(crate) fn run(args: &DoctorArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let sights: Vec<Sight> = look(&args.root)?;
+    let rows: Vec<_> = sights.iter().map(|sight| (sight.what.as_str(), &sight.seen)).collect();
+    let text = match output.json() {
+        true => tcproof_report::doctor::json(&rows),
+        false => tcproof_report::doctor::text(&rows, &style(output, false, false)),
+    };
+    print(&text)?;
+    let unseen = sights.iter().any(|sight| sight.seen.absent().is_some());
+    Ok(if args.strict && unseen { Exit::Unseen } else { Exit::Done }.into())
+}

@@ -1,0 +1,63 @@
+//! The verbs, one file each, and what they share.
+
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod generate;
+pub(crate) mod lab;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tcproof_report::Style;
+
+use crate::cli::{Color, OutputArgs};
+
+/// Exit codes, as the contract has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Unseen = 3,
+    Near = 12,
+    Limiting = 13,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Writes to stdout. A reader that has gone (`| head`) is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing to standard output"),
+    }
+}
+
+/// How to lay text out here: the terminal's width, its colours, its letters.
+pub(crate) fn style(output: &OutputArgs, verbose: bool, quiet: bool) -> Style {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let color = match output.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            // Whatever its value, and before all else: https://no-color.org.
+            set("NO_COLOR").is_none()
+                && (set("CLICOLOR_FORCE").is_some_and(|value| value != "0")
+                    || (std::io::stdout().is_terminal() && set("TERM").is_none_or(|term| term != "dumb")))
+        }
+    };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    // `C` and `POSIX` say nothing about the terminal; only a named other encoding rules UTF-8 out.
+    let unicode = locale.is_none_or(|name| match name.split_once('.') {
+        Some((_, encoding)) => encoding.to_ascii_lowercase().starts_with("utf"),
+        None => true,
+    });
+    let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
+    Style { width, color, unicode, verbose, quiet }
+}

@@ -1,0 +1,173 @@
+//! Every scenario of the lab, by the real program on the real kernel: the truth first, no look-alike, a remedy that cures.
+//!
+//! One at a time, since two at once would falsify each other. Without root they are ignored, and the run says so.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// The program under test.
+const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
+/// No scenario takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Orphaned connections of the whole host that may come and go meanwhile without being the lab's.
+const OTHER_ORPHANS: u64 = 64;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let scenarios = scenarios();
+    let not_root = (!rustix::process::geteuid().is_root()).then_some("not root");
+    let skipped: Skipped = Skipped::default();
+    let trials = scenarios.iter().map(|name| trial(name, not_root, &skipped)).collect();
+    let before = Traces::now();
+
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if arguments.list {
+        return;
+    }
+    let skipped = skipped.lock().map(|skipped| skipped.clone()).unwrap_or_default();
+    let reasons: BTreeSet<_> = skipped.iter().map(|(_, why)| why.as_str()).chain(not_root).collect();
+    let count = if not_root.is_some() { scenarios.len() } else { skipped.len() };
+    let reasons = reasons.into_iter().collect::<Vec<_>>().join("; ");
+    match count {
+        0 => println!("SKIP 0 of {} scenarios", scenarios.len()),
+        _ => println!("SKIP {count} of {} scenarios: {reasons}", scenarios.len()),
+    }
+    let left = Traces::now().beyond(&before);
+    if !left.is_empty() {
+        println!("LEFT BEHIND: {}", left.join(", "));
+        std::process::exit(101);
+    }
+    conclusion.exit();
+}
+
+/// Scenarios that the program itself skipped, and why.
+type Skipped = Arc<Mutex<Vec<(String, String)>>>;
+
+fn scenarios() -> Vec<String> {
+    let listed = tcproof(&["lab", "list", "--json"]).expect("`tcproof lab list` runs");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("`tcproof lab list --json` is JSON");
+    let scenarios = listed["scenarios"].as_array().expect("it has scenarios");
+    scenarios.iter().filter_map(|scenario| scenario["name"].as_str().map(ToString::to_string)).collect()
+}
+
+fn trial(name: &str, ignored: Option<&str>, skipped: &Skipped) -> Trial {
+    let shown = match ignored {
+        Some(why) => format!("{name} (SKIP: {why})"),
+        None => name.to_string(),
+    };
+    let (name, skipped) = (name.to_string(), Arc::clone(skipped));
+    Trial::test(shown, move || scenario(&name, &skipped)).with_ignored_flag(ignored.is_some())
+}
+
+fn scenario(name: &str, skipped: &Skipped) -> Result<(), Failed> {
+    let output = tcproof(&["lab", "run", name, "--json"])?;
+    let printed: Value = serde_json::from_slice(&output.stdout).map_err(|error| {
+        format!("no JSON ({error}), {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end())
+    })?;
+    let outcome = &printed["outcomes"][0];
+    let reasons: Vec<&str> = outcome["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match outcome["verdict"].as_str() {
+        Some("pass") if output.status.success() => Ok(()),
+        Some("skip") => {
+            if let Ok(mut skipped) = skipped.lock() {
+                skipped.push((name.to_string(), reasons.join(", ")));
+            }
+            Ok(())
+        }
+        _ => Err(Failed::from(format!("{}\n{}", reasons.join("\n"), details(outcome)))),
+    }
+}
+
+/// What a person needs to see why it failed.
+fn details(outcome: &Value) -> String {
+    let findings = outcome["diagnosis"]["findings"].as_array().into_iter().flatten();
+    let mut text: String =
+        findings.map(|f| format!("found {}/{} ({}): {}\n", f["limit"], f["cause"], f["state"], f["summary"])).collect();
+    for when in ["before", "after"] {
+        text += &format!("{when}: {}\n", outcome[when]);
+    }
+    text
+}
+
+/// Runs the program, but not for ever.
+fn tcproof(arguments: &[&str]) -> std::io::Result<Output> {
+    let mut child = Command::new(TCPROOF)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
+    let status = wait(&mut child)?;
+    let read = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    Ok(Output { status, stdout: read(stdout), stderr: read(stderr) })
+}
+
+fn reader(pipe: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What came until an error is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+fn wait(child: &mut Child) -> std::io::Result<std::process::ExitStatus> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            return child.wait();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a lab could leave on a host.
+struct Traces {
+    workers: BTreeSet<String>,
+    named_namespaces: BTreeSet<String>,
+    orphans: u64,
+}
+
+impl Traces {
+    fn now() -> Self {
+        let entries = |directory: &str| {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<_>>()
+        };
+        let is_worker = |pid: &String| {
+            let comm = std::fs::read_to_string(Path::new("/proc").join(pid).join("comm")).unwrap_or_default();
+            comm.starts_with("lab-server") || comm.starts_with("lab-load")
+        };
+        // Orphans are counted for the whole kernel, and keep the namespace that they were in alive.
+        let sockstat = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+        let orphans = sockstat.split_ascii_whitespace().skip_while(|word| *word != "orphan").nth(1);
+        Self {
+            workers: entries("/proc").into_iter().filter(is_worker).collect(),
+            named_namespaces: entries("/run/netns"),
+            orphans: orphans.and_then(|n| n.parse().ok()).unwrap_or(0),
+        }
+    }
+
+    fn beyond(&self, before: &Self) -> Vec<String> {
+        let workers = self.workers.difference(&before.workers).map(|pid| format!("lab process {pid}"));
+        let names = self.named_namespaces.difference(&before.named_namespaces).map(|name| format!("namespace {name}"));
+        let orphans = self.orphans.saturating_sub(before.orphans);
+        let orphans = (orphans > OTHER_ORPHANS).then(|| format!("{orphans} orphaned connections"));
+        workers.chain(names).chain(orphans).collect()
+    }
+}
