@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 
 use tcproof_core::limits::LIMITS;
-use tcproof_core::snapshot::Pid;
+use tcproof_core::snapshot::{Host, Pid};
 use tcproof_core::{Absent, Reading};
 
 use crate::diag::{Diag, Request, States};
@@ -29,7 +29,7 @@ pub fn look(path: &Path) -> Result<Vec<Sight>, Error> {
     let host = system::host(&root);
     let mut sights = Vec::new();
     let mut add = |what: &str, seen: Reading<String>| sights.push(Sight { what: what.into(), seen });
-    add("this host", Reading::Present(format!("{}, Linux {}, {} CPUs", host.name, host.kernel, host.cpus)));
+    add("this host", Reading::Present(facts(&host)));
     add("limits that this version knows", Reading::Present(LIMITS.len().to_string()));
 
     let own = namespace::read(&root, "own", true);
@@ -69,6 +69,14 @@ pub fn look(path: &Path) -> Result<Vec<Sight>, Error> {
         );
     }
     Ok(sights)
+}
+
+/// Without what could not be read.
+fn facts(host: &Host) -> String {
+    let named = |prefix: &str, text: &str| (!text.is_empty()).then(|| format!("{prefix}{text}"));
+    let cpus = (host.cpus > 0).then(|| format!("{} CPUs", host.cpus));
+    let facts: Vec<_> = [named("", &host.name), named("Linux ", &host.kernel), cpus].into_iter().flatten().collect();
+    if facts.is_empty() { "nothing known of it".into() } else { facts.join(", ") }
 }
 
 fn sockets(add: &mut impl FnMut(&str, Reading<String>)) {

@@ -50,7 +50,9 @@ impl fmt::Display for Scope {
             Self::All => f.write_str("all"),
             Self::Name(name) => f.write_str(name),
             Self::Pid(pid) => pid.fmt(f),
-            Self::Files(files) => f.write_str(&files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")),
+            Self::Files(files) => {
+                f.write_str(&files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }
@@ -88,4 +90,3 @@ pub enum Error {
         why: String,
     },
 }
-

@@ -58,7 +58,10 @@ mod tests {
         let text = "29 1 0:4 net:[4026532200] /run/netns/a\\040b rw shared:14 - nsfs nsfs rw\nnonsense\n30 1 0:5 / /sys/fs/cgroup rw - cgroup2 none rw\n";
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
-        assert_eq!((&*mounts[0].root, &*mounts[0].point, &*mounts[0].kind), ("net:[4026532200]", "/run/netns/a b", "nsfs"));
+        assert_eq!(
+            (&*mounts[0].root, &*mounts[0].point, &*mounts[0].kind),
+            ("net:[4026532200]", "/run/netns/a b", "nsfs")
+        );
         assert_eq!(unescape("a\\9\\04"), "a\\9\\04");
     }
 }

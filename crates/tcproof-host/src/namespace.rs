@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tcproof_core::limits::{close_wait_worth_a_dump, fin_wait2_worth_a_dump, ports_worth_a_dump, usable_ports};
 use tcproof_core::snapshot::{
-    CloseWait, Conntrack, Endpoint, FinWait2, Listener, Netns, OpenSocket, PortFold, PortUse, Protocol, Service, Sockets, System,
+    CloseWait, Conntrack, Endpoint, FinWait2, Listener, Netns, OpenSocket, PortFold, PortUse, Protocol, Service,
+    Sockets, System,
 };
 use tcproof_core::{Absent, Reading};
 
@@ -88,7 +89,7 @@ pub(crate) fn knob_number(root: &Root, key: &str) -> Reading<u64> {
         Ok(number) => Reading::Present(number),
         Err(_) => Reading::Absent(Absent::Unparsable {
             place: key.into(),
-            expected: format!("a whole number, found {text:?}"),
+            expected: format!("a whole number, found {}", procfs::shown(&text)),
         }),
     })
 }
@@ -160,9 +161,10 @@ pub(crate) fn sockets(diag: &mut Diag, ns: &Netns, system: &System, before: Opti
     if let Reading::Present([low, high]) = ns.knob_numbers::<2>("net.ipv4.ip_local_port_range")
         && let (Ok(low), Ok(high)) = (u16::try_from(low), u16::try_from(high))
         && low <= high
-        && full.zip(small).zip(usable_ports(ns)).is_none_or(|((full, small), usable)| {
-            ports_worth_a_dump(full + small, usable)
-        })
+        && full
+            .zip(small)
+            .zip(usable_ports(ns))
+            .is_none_or(|((full, small), usable)| ports_worth_a_dump(full + small, usable))
     {
         sockets.ports = ports(diag, Ports { low, high }, listening).into();
     }

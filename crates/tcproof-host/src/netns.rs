@@ -36,7 +36,9 @@ impl Target {
                 what: format!("network namespace {}", self.name),
                 needs: "root (CAP_SYS_ADMIN)".into(),
             },
-            errno => Absent::Failed { what: format!("entering network namespace {}", self.name), error: errno.to_string() },
+            errno => {
+                Absent::Failed { what: format!("entering network namespace {}", self.name), error: errno.to_string() }
+            }
         })
     }
 }
@@ -91,7 +93,8 @@ pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
         Scope::Files(files) => {
             let mut wanted = Vec::new();
             for (name, path) in files {
-                let stat = rustix::fs::stat(path).map_err(|e| no_such(name.clone(), &format!("{}: {e}", path.display())))?;
+                let stat =
+                    rustix::fs::stat(path).map_err(|e| no_such(name.clone(), &format!("{}: {e}", path.display())))?;
                 wanted.push((NetnsId(stat.st_ino), Some(name.clone()), Some(path.clone())));
             }
             wanted
@@ -126,13 +129,7 @@ pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
                 }
             },
         };
-        found.targets.push(Target {
-            id,
-            name,
-            own: id == own,
-            file,
-            pids: candidate.pids.clone(),
-        });
+        found.targets.push(Target { id, name, own: id == own, file, pids: candidate.pids.clone() });
     }
     // The observer's own first: what exists once per kernel is read there.
     found.targets.sort_by_key(|target| (!target.own, target.id));
@@ -201,7 +198,8 @@ fn name_of(root: &Root, id: NetnsId, candidate: &Candidate, initial: bool) -> St
 }
 
 fn open(root: &Root, path: Option<PathBuf>, candidate: &Candidate) -> Result<File, Absent> {
-    let mounted = candidate.mounted.iter().map(|mounted| root.path().join(mounted.strip_prefix("/").unwrap_or(mounted)));
+    let mounted =
+        candidate.mounted.iter().map(|mounted| root.path().join(mounted.strip_prefix("/").unwrap_or(mounted)));
     let of_processes = candidate.pids.iter().take(3).map(|pid| root.path().join(format!("proc/{pid}/ns/net")));
     let mut last = Absent::Gone { what: "the namespace".into() };
     for path in path.into_iter().chain(mounted).chain(of_processes) {

@@ -128,7 +128,12 @@ impl Watch<'_> {
             if reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_EVERY) {
                 reported = Some(Instant::now());
                 let listeners = looks.listeners.values().map(BTreeMap::len).sum();
-                progress(Progress { elapsed: elapsed.min(window), namespaces: self.places.len(), listeners, looks: taken });
+                progress(Progress {
+                    elapsed: elapsed.min(window),
+                    namespaces: self.places.len(),
+                    listeners,
+                    looks: taken,
+                });
             }
             let Some(left) = window.checked_sub(elapsed).filter(|left| !left.is_zero()) else { return };
             let busy = cpu_time();

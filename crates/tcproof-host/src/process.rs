@@ -72,7 +72,8 @@ pub(crate) fn find_owners(
         if everyone.len() > FEW
             && let Some(netns) = snapshot.namespaces.get(&ns)
         {
-            let near: BTreeSet<Pid> = cgroups_of(netns, &inodes).iter().flat_map(|id| cgroup::pids(root, *id)).collect();
+            let near: BTreeSet<Pid> =
+                cgroups_of(netns, &inodes).iter().flat_map(|id| cgroup::pids(root, *id)).collect();
             search.run(near.iter().copied());
         }
         if search.holders.len() < inodes.len() {
@@ -103,7 +104,8 @@ pub(crate) fn find_owners(
 fn cgroups_of(netns: &Netns, inodes: &BTreeSet<Inode>) -> BTreeSet<u64> {
     let listeners = netns.listeners.value().into_iter().flatten().map(|l| (l.inode, l.cgroup_id));
     let leaks = netns.sockets.close_wait.value().into_iter().flat_map(BTreeMap::values).map(|c| (c.inode, c.cgroup_id));
-    let tuples = netns.sockets.ports.value().into_iter().flat_map(|p| p.tuples.values()).map(|t| (t.inode, t.cgroup_id));
+    let tuples =
+        netns.sockets.ports.value().into_iter().flat_map(|p| p.tuples.values()).map(|t| (t.inode, t.cgroup_id));
     listeners.chain(leaks).chain(tuples).filter(|(inode, _)| inodes.contains(inode)).filter_map(|(_, id)| id).collect()
 }
 

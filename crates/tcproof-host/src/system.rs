@@ -42,9 +42,10 @@ pub(crate) fn read(root: &Root, initial: bool) -> System {
 /// What this namespace does not have, the initial one does.
 fn elsewhere<T>(reading: Reading<T>) -> Reading<T> {
     match reading {
-        Reading::Absent(Absent::NotInKernel { what }) => {
-            Reading::Absent(Absent::Permission { what, needs: "the initial network namespace: run it on the host".into() })
-        }
+        Reading::Absent(Absent::NotInKernel { what }) => Reading::Absent(Absent::Permission {
+            what,
+            needs: "the initial network namespace: run it on the host".into(),
+        }),
         other => other,
     }
 }
@@ -92,11 +93,11 @@ fn read_here(root: &Root) -> System {
 
 fn triple(key: &str, text: &str) -> Reading<[u64; 3]> {
     let mut words = text.split_ascii_whitespace().map(str::parse);
-    match (words.next(), words.next(), words.next()) {
-        (Some(Ok(low)), Some(Ok(pressure)), Some(Ok(high))) => Reading::Present([low, pressure, high]),
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(Ok(low)), Some(Ok(pressure)), Some(Ok(high)), None) => Reading::Present([low, pressure, high]),
         _ => Reading::Absent(Absent::Unparsable {
             place: key.into(),
-            expected: format!("three whole numbers, found {text:?}"),
+            expected: format!("three whole numbers, found {}", procfs::shown(text)),
         }),
     }
 }

@@ -23,11 +23,13 @@ pub static SCENARIOS: &[(&str, &str)] = &[
     ("many-time-wait", include_str!("../scenarios/many-time-wait.toml")),
     ("ports-bind-before-connect", include_str!("../scenarios/ports-bind-before-connect.toml")),
     ("ports-held", include_str!("../scenarios/ports-held.toml")),
+    ("ports-range-small", include_str!("../scenarios/ports-range-small.toml")),
     ("ports-search-slow", include_str!("../scenarios/ports-search-slow.toml")),
     ("ports-time-wait-churn", include_str!("../scenarios/ports-time-wait-churn.toml")),
     ("quiet", include_str!("../scenarios/quiet.toml")),
     ("syn-flood-cookies-off", include_str!("../scenarios/syn-flood-cookies-off.toml")),
     ("syn-flood-cookies-on", include_str!("../scenarios/syn-flood-cookies-on.toml")),
+    ("syn-flood-max-syn-backlog", include_str!("../scenarios/syn-flood-max-syn-backlog.toml")),
     ("syn-queue-small-backlog", include_str!("../scenarios/syn-queue-small-backlog.toml")),
     ("time-wait-table", include_str!("../scenarios/time-wait-table.toml")),
 ];

@@ -32,7 +32,7 @@ pub fn json(rows: &[(&str, &Reading<String>)]) -> String {
         },
     });
     let all = json!({"schema": "tcproof/doctor/1", "sights": sights.collect::<Vec<_>>()});
-    format!("{all:#}\n")
+    crate::json::to_text(&all)
 }
 
 #[cfg(test)]
@@ -56,6 +56,25 @@ mod tests {
 
         yes  counters: 494 counters
         ");
-        insta::assert_snapshot!(json(&rows), @"");
+        insta::assert_snapshot!(json(&rows), @r#"
+        {
+          "schema": "tcproof/doctor/1",
+          "sights": [
+            {
+              "seen": "494 counters",
+              "what": "counters"
+            },
+            {
+              "because": "no permission to read the descriptors of 12 of 30 processes",
+              "what": "owners of sockets",
+              "would_need": "root"
+            },
+            {
+              "because": "this kernel has no /proc/net/stat/nf_conntrack",
+              "what": "connection tracking"
+            }
+          ]
+        }
+        "#);
     }
 }

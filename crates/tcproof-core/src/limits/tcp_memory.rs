@@ -106,7 +106,7 @@ fn grew(interval: &Interval, name: &str) -> Reading<u64> {
     let mut sum = None;
     for ns in interval.namespaces() {
         match ns.counter(name) {
-            Reading::Present(growth) => sum = Some(sum.unwrap_or(0) + growth),
+            Reading::Present(growth) => sum = Some(sum.unwrap_or(0_u64).saturating_add(growth)),
             Reading::Absent(why) => missing = why,
         }
     }
@@ -197,7 +197,7 @@ fn detect(interval: &Interval) -> Detected {
     let hard = seen.at_hard_limit(interval.after.host.cpus);
     let orphans = orphans_explain_aborts(interval);
     let aborts = if hard && orphans != Some(true) { seen.aborts } else { 0 };
-    let hurt = seen.dropped + aborts;
+    let hurt = seen.dropped.saturating_add(aborts);
     let (state, cause, confidence) = if hard {
         match hurt {
             0 => (State::Near, "hard-limit", Confidence::Proven),
@@ -362,7 +362,7 @@ fn remedy(_: &Finding, interval: &Interval) -> Vec<Remedy> {
 fn sockets_in_use(interval: &Interval) -> Option<u64> {
     let namespaces = interval.after.namespaces.values();
     let counts = namespaces.flat_map(|ns| [ns.sockstat("TCP.inuse"), ns.sockstat("TCP6.inuse")]);
-    counts.filter_map(|count| count.value().copied()).reduce(|a, b| a + b)
+    counts.filter_map(|count| count.value().copied()).reduce(u64::saturating_add)
 }
 
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {

@@ -213,7 +213,8 @@ mod tests {
         payload.extend([12, 0, 21, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
         payload.extend([8, 0, 7, 0, 1, 0, 0, 0]); // SKMEMINFO without DROPS
         let mut seen = None;
-        dump_messages(&message(20, 1, &payload), 1, |socket| seen = Some((socket.cgroup_id(), socket.drops()))).unwrap();
+        dump_messages(&message(20, 1, &payload), 1, |socket| seen = Some((socket.cgroup_id(), socket.drops())))
+            .unwrap();
         assert_eq!(seen, Some((Some(9), None)));
     }
 

@@ -64,7 +64,7 @@ impl<'a> At<'a> {
 }
 
 /// The beginning of what stood in the file, harmless to a terminal: Debug formatting escapes control characters.
-fn shown(found: &str) -> String {
+pub(crate) fn shown(found: &str) -> String {
     let start: String = found.chars().take(SHOWN).collect();
     format!("{start:?}")
 }

@@ -257,10 +257,10 @@ impl<'a> Loading<'a> {
     fn connected(&mut self, token: Token) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let half_close = self.spec.kind == LoadKind::HalfClose;
-        if self.spec.request || half_close {
-            if let Err(error) = connection.stream.write_all(b"tcproof lab asks") {
-                return self.failed(token, &errno_name(&error));
-            }
+        if (self.spec.request || half_close)
+            && let Err(error) = connection.stream.write_all(b"tcproof lab asks")
+        {
+            return self.failed(token, &errno_name(&error));
         }
         if half_close {
             // If it fails, the read that follows says why.

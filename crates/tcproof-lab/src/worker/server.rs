@@ -165,7 +165,9 @@ impl Serving<'_> {
                 }
             }
         }
-        self.peers.remove(&token).map(orderly);
+        if let Some(stream) = self.peers.remove(&token) {
+            orderly(stream);
+        }
     }
 
     fn answer_slow(&mut self, now: Instant, control: &mut Control) {

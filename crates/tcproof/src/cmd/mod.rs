@@ -52,7 +52,8 @@ pub(crate) fn style(output: &OutputArgs, verbose: bool, quiet: bool) -> Style {
                     || (std::io::stdout().is_terminal() && set("TERM").is_none_or(|term| term != "dumb")))
         }
     };
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     // `C` and `POSIX` say nothing about the terminal; only a named other encoding rules UTF-8 out.
     let unicode = locale.is_none_or(|name| match name.split_once('.') {
         Some((_, encoding)) => encoding.to_ascii_lowercase().starts_with("utf"),
