@@ -182,7 +182,9 @@ impl Interval {
     /// By how much a counter grew, for any pair of readings of the same counter.
     pub fn growth(&self, name: &str, before: Reading<u64>, after: Reading<u64>) -> Reading<u64> {
         match (before, after) {
-            (Reading::Present(_), Reading::Present(_)) if self.window().is_zero() => Reading::Absent(Absent::OneReading),
+            (Reading::Present(_), Reading::Present(_)) if self.window().is_zero() => {
+                Reading::Absent(Absent::OneReading)
+            }
             (Reading::Present(before), Reading::Present(after)) => match after.checked_sub(before) {
                 Some(growth) => Reading::Present(growth),
                 None => Reading::Absent(Absent::Restarted { what: name.into() }),
@@ -268,7 +270,8 @@ impl<'a> NetnsChange<'a> {
     }
 }
 
-/// The namespace's `ListenDrops` and how much of it the listeners' own counters explain.
+/// The namespace's `ListenDrops` and how much the listeners' own counters explain. Those count a little more than
+/// ListenDrops does (see `limits::at_least`), never less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenDrops {
     /// By how much `TcpExt.ListenDrops` grew.
@@ -278,6 +281,12 @@ pub struct ListenDrops {
 }
 
 impl ListenDrops {
+    /// The most that can have been dropped, by listeners that were seen and by others.
+    pub fn everyone(&self) -> u64 {
+        let counted = |drops: &Reading<u64>| drops.value().copied().unwrap_or(0);
+        counted(&self.total).max(counted(&self.attributed))
+    }
+
     /// Drops that no listener owns up to: it closed within the window, or the two were read a moment apart.
     pub fn unexplained(&self) -> Reading<u64> {
         match (&self.total, &self.attributed) {

@@ -26,6 +26,7 @@ pub static SCENARIOS: &[(&str, &str)] = &[
     ("ports-range-small", include_str!("../scenarios/ports-range-small.toml")),
     ("ports-search-slow", include_str!("../scenarios/ports-search-slow.toml")),
     ("ports-time-wait-churn", include_str!("../scenarios/ports-time-wait-churn.toml")),
+    ("ports-tw-reuse", include_str!("../scenarios/ports-tw-reuse.toml")),
     ("quiet", include_str!("../scenarios/quiet.toml")),
     ("syn-flood-cookies-off", include_str!("../scenarios/syn-flood-cookies-off.toml")),
     ("syn-flood-cookies-on", include_str!("../scenarios/syn-flood-cookies-on.toml")),

@@ -695,6 +695,10 @@ fn check_load(load: &Load) -> Result<(), String> {
     if load.to.is_empty() {
         return Err(format!("load {name:?}: `to` names no destination"));
     }
+    let on_both_sides = |ip: IpAddr| ip == SERVER || load.to.iter().any(|to| to.ip() == ip);
+    if load.to.iter().any(|to| to.ip() == CLIENT) || load.from.iter().any(|from| on_both_sides(*from)) {
+        return Err(format!("load {name:?}: an address can't be the client's and the server's"));
+    }
     // Nothing may leave the lab.
     let mut addresses = load.from.iter().copied().chain(load.to.iter().map(SocketAddr::ip));
     match addresses.find(|address| !is_of_the_lab(*address)) {
@@ -769,6 +773,8 @@ mod tests {
             ("[[load]]\nname = \"a\"\nkind = \"hold\"\nrate = 1\n", "needs `count`"),
             ("[[load]]\nname = \"a\"\nkind = \"connect\"\nrate = 1\nto = []\n", "no destination"),
             ("[[load]]\nname = \"a\"\nkind = \"connect\"\nrate = 1\nto = [\"192.0.2.1:80\"]\n", "not of the lab"),
+            ("[[load]]\nname = \"a\"\nkind = \"connect\"\nrate = 1\nto = [\"10.77.0.1:80\"]\n", "the client's and the"),
+            ("[[load]]\nname = \"a\"\nkind = \"connect\"\nrate = 1\nfrom = [\"10.77.0.2\"]\n", "the client's and the"),
             ("[symptom]\nat-least = 3\n", "exactly one of"),
             ("[symptom]\nerrors = \"a\"\n", "a load \"a\" that is not there"),
             ("[remedy]\nrelisten = [\"b\"]\n", "no server \"b\""),

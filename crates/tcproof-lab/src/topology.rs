@@ -1,12 +1,12 @@
 //! Two namespaces and the cable between them, in a known state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::kit::netns::Netns;
 use crate::kit::{self, conntrack, nft, rtnl, sockdiag, sysctl};
 use crate::run::Error;
-use crate::scenario::{CLIENT, Key, SERVER, Scenario, Side, Value};
+use crate::scenario::{CLIENT, Key, Load, SERVER, Scenario, Side, Value};
 
 /// Spoofed SYNs come from here: a network that is reserved for benchmarks (RFC 2544).
 pub(crate) const SPOOFED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
@@ -152,18 +152,19 @@ fn baseline(side: Side) -> kit::Result<()> {
     }
 }
 
-fn client_addresses(scenario: &Scenario) -> BTreeSet<IpAddr> {
-    let from = scenario.load.iter().flat_map(|load| load.from.iter().copied());
+/// The loads as they are before the remedy and after it.
+fn loads(scenario: &Scenario) -> Vec<Load> {
     let cured = scenario.load.iter().filter_map(|load| scenario.cured_load(&load.name).ok());
-    let cured: Vec<IpAddr> = cured.flat_map(|load| load.from).collect();
-    from.chain(cured).chain([CLIENT.into(), CLIENT6.into()]).collect()
+    scenario.load.iter().cloned().chain(cured).collect()
+}
+
+fn client_addresses(scenario: &Scenario) -> BTreeSet<IpAddr> {
+    loads(scenario).into_iter().flat_map(|load| load.from).chain([CLIENT.into(), CLIENT6.into()]).collect()
 }
 
 fn server_addresses(scenario: &Scenario) -> BTreeSet<IpAddr> {
-    let to = scenario.load.iter().flat_map(|load| load.to.iter().map(SocketAddr::ip));
-    let cured = scenario.load.iter().filter_map(|load| scenario.cured_load(&load.name).ok());
-    let cured: Vec<IpAddr> = cured.flat_map(|load| load.to).map(|to| to.ip()).collect();
-    to.chain(cured).chain([SERVER.into(), SERVER6.into()]).collect()
+    let to = loads(scenario).into_iter().flat_map(|load| load.to).map(|to| to.ip());
+    to.chain([SERVER.into(), SERVER6.into()]).collect()
 }
 
 fn addresses(link: &str, addresses: BTreeSet<IpAddr>) -> kit::Result<()> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The program under test.
@@ -24,7 +25,10 @@ fn main() {
     let scenarios = scenarios();
     let not_root = (!rustix::process::geteuid().is_root()).then_some("not root");
     let skipped: Skipped = Skipped::default();
-    let trials = scenarios.iter().map(|name| trial(name, not_root, &skipped)).collect();
+    let mut trials: Vec<Trial> = scenarios.iter().map(|name| trial(name, not_root, &skipped)).collect();
+    for (name, signal) in [("ended-by-ctrl-c", Signal::INT), ("ended-by-sigkill", Signal::KILL)] {
+        trials.push(Trial::test(shown(name, not_root), move || ended_by(signal)).with_ignored_flag(not_root.is_some()));
+    }
     let before = Traces::now();
 
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -58,11 +62,15 @@ fn scenarios() -> Vec<String> {
     scenarios.iter().filter_map(|scenario| scenario["name"].as_str().map(ToString::to_string)).collect()
 }
 
-fn trial(name: &str, ignored: Option<&str>, skipped: &Skipped) -> Trial {
-    let shown = match ignored {
+fn shown(name: &str, ignored: Option<&str>) -> String {
+    match ignored {
         Some(why) => format!("{name} (SKIP: {why})"),
         None => name.to_string(),
-    };
+    }
+}
+
+fn trial(name: &str, ignored: Option<&str>, skipped: &Skipped) -> Trial {
+    let shown = shown(name, ignored);
     let (name, skipped) = (name.to_string(), Arc::clone(skipped));
     Trial::test(shown, move || scenario(&name, &skipped)).with_ignored_flag(ignored.is_some())
 }
@@ -84,6 +92,45 @@ fn scenario(name: &str, skipped: &Skipped) -> Result<(), Failed> {
         }
         _ => Err(Failed::from(format!("{}\n{}", reasons.join("\n"), details(outcome)))),
     }
+}
+
+/// A lab that is ended in the middle leaves nothing behind.
+fn ended_by(signal: Signal) -> Result<(), Failed> {
+    let before = Traces::now();
+    let null = Stdio::null;
+    let mut lab = Command::new(TCPROOF)
+        .args(["lab", "run", "accept-queue-stalled"])
+        .stdin(null())
+        .stdout(null())
+        .stderr(null())
+        .spawn()?;
+    // The server and its clients, and some connections between them.
+    until(Duration::from_secs(10), || Traces::now().workers.difference(&before.workers).count() == 2)
+        .then_some(())
+        .ok_or("its workers did not start")?;
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = rustix::process::Pid::from_child(&lab);
+    rustix::process::kill_process(pid, signal)?;
+    let status = wait(&mut lab)?;
+    if signal == Signal::INT && status.code() != Some(1) {
+        return Err(format!("interrupted, and {status}").into());
+    }
+    if until(Duration::from_secs(3), || Traces::now().beyond(&before).is_empty()) {
+        return Ok(());
+    }
+    Err(format!("left behind: {}", Traces::now().beyond(&before).join(", ")).into())
+}
+
+/// Waits for something to be so.
+fn until(time: Duration, is_so: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if is_so() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    is_so()
 }
 
 /// What a person needs to see why it failed.
@@ -150,8 +197,10 @@ impl Traces {
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<_>>()
         };
         let is_worker = |pid: &String| {
-            let comm = std::fs::read_to_string(Path::new("/proc").join(pid).join("comm")).unwrap_or_default();
-            comm.starts_with("lab-server") || comm.starts_with("lab-load")
+            let read = |file| std::fs::read_to_string(Path::new("/proc").join(pid).join(file)).unwrap_or_default();
+            // A zombie has no command line: it is gone, and its new parent has yet to look.
+            let comm = read("comm");
+            (comm.starts_with("lab-server") || comm.starts_with("lab-load")) && !read("cmdline").is_empty()
         };
         // Orphans are counted for the whole kernel, and keep the namespace that they were in alive.
         let sockstat = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();

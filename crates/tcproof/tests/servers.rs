@@ -2,7 +2,7 @@
 //! which that server is told its backlog.
 //!
 //! Debian's nginx under `ab`, and Redis with a command that blocks it, each in a network namespace of its own. Missing
-//! programs and missing root are visible: the trial is ignored with the reason in its name, and the last line counts them.
+//! programs and missing root are visible: their trials are ignored with the reason in the name, and counted last.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,6 +24,8 @@ const NGINX: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
 const REDIS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6390);
 /// What nginx and Redis ask for when nobody says otherwise.
 const ASKED: u64 = 511;
+/// At once, they overflow a queue of 128, and are far from filling one of 511.
+const CLIENTS: usize = 300;
 /// No server takes longer to start or stop, unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The last drops before a reading may be in one of the two counters and not yet in the other.
@@ -36,6 +38,7 @@ type Case = (&'static str, &'static [&'static str], fn() -> Result);
 
 const NGINX_AND_AB: &[&str] = &["nginx", "ab", "nsenter", "setpriv"];
 const REDIS_ALONE: &[&str] = &["redis-server", "redis-cli", "nsenter", "setpriv"];
+const ALL: &[&str] = &["nginx", "ab", "redis-server", "redis-cli", "nsenter", "setpriv"];
 
 const CASES: &[Case] = &[
     ("nginx_that_keeps_up_is_clear", NGINX_AND_AB, nginx_that_keeps_up_is_clear),
@@ -43,6 +46,7 @@ const CASES: &[Case] = &[
     ("nginx_that_does_not_accept_is_slow", NGINX_AND_AB, nginx_that_does_not_accept_is_slow),
     ("nginx_under_6000_clients_overflows", NGINX_AND_AB, nginx_under_6000_clients_overflows),
     ("nginx_is_clamped_and_a_reload_is_not_enough", NGINX_AND_AB, nginx_is_clamped_and_a_reload_is_not_enough),
+    ("redis_overflows_beside_a_deferring_nginx", ALL, redis_overflows_beside_a_deferring_nginx),
     ("redis_is_clamped_then_not_relistened_then_clear", REDIS_ALONE, redis_is_clamped_then_not_relistened_then_clear),
 ];
 
@@ -105,7 +109,7 @@ fn nginx_that_keeps_up_is_clear() -> Result {
         done.store(true, Ordering::Relaxed);
         (checked, load.join().expect("ab's thread does not panic"))
     });
-    println!("healthy: {} runs of ab", runs?);
+    println!("  healthy: {} runs of ab", runs?);
     checked?.is_clear()
 }
 
@@ -125,8 +129,10 @@ fn nginx_that_does_not_accept_is_slow() -> Result {
     let place = Place::new()?;
     let nginx = place.nginx("")?;
     let worker = nginx.worker()?;
-    let stopped = Stopped::new(worker)?;
+    // ab opens one connection, and the rest once that one was answered.
     let ab = place.ab(1000)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let stopped = Stopped::new(worker)?;
     std::thread::sleep(Duration::from_millis(500));
     let checked = check(nginx.pid())?;
     drop((stopped, ab));
@@ -186,9 +192,22 @@ fn nginx_is_clamped_and_a_reload_is_not_enough() -> Result {
     while_stuttering(worker, || check(nginx.pid()))?.is_clear()
 }
 
+/// With TCP_DEFER_ACCEPT every last ACK counts as a drop at the listener, though nothing is lost and the namespace's
+/// ListenDrops stay: the listener's own counter alone accuses nobody.
+fn redis_overflows_beside_a_deferring_nginx() -> Result {
+    let place = Place::new()?;
+    place.set("net.core.somaxconn", "128")?;
+    let _nginx = place.nginx("deferred")?;
+    let redis = place.redis()?;
+    let _ab = place.ab(20)?;
+    let checked = place.while_blocking(CLIENTS, || check(redis.pid()))?;
+    let deferred = place.counter("TCPDeferAcceptDrop")?;
+    println!("  {deferred} last ACKs deferred");
+    ensure(deferred > 0, || "nginx deferred nothing".to_owned())?;
+    checked.names(REDIS, "redis-server", &[redis.pid()], &["somaxconn-clamps"])
+}
+
 fn redis_is_clamped_then_not_relistened_then_clear() -> Result {
-    // Enough to overflow a queue of 128, and far from filling one of 511.
-    const CLIENTS: usize = 300;
     let place = Place::new()?;
     place.set("net.core.somaxconn", "128")?;
     let redis = place.redis()?;
@@ -231,11 +250,20 @@ impl Place {
         Ok(self.netns.run_in(|| sysctl::write(key, value))??)
     }
 
+    /// A counter of the namespace's `TcpExt`.
+    fn counter(&self, name: &str) -> Result<u64> {
+        let text = self.netns.run_in(|| std::fs::read_to_string("/proc/thread-self/net/netstat"))??;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: ")).map(str::split_ascii_whitespace);
+        let (Some(names), Some(mut values)) = (lines.next(), lines.next()) else { return Err("no TcpExt".into()) };
+        let at = names.into_iter().position(|known| known == name).ok_or_else(|| format!("no TcpExt.{name}"))?;
+        Ok(values.nth(at).unwrap_or_default().parse()?)
+    }
+
     /// A command inside the namespace, which becomes the program itself: its pid is the program's.
     fn program(&self, program: &str) -> Command {
         let mut command = Command::new("setpriv");
-        // The namespace's descriptor goes with this process, and so shall all that runs inside. TERM, since the master of
-        // nginx takes its workers along.
+        // What runs inside shall go with this process, as the namespace's descriptor does. By TERM, since then nginx's
+        // master takes its workers along.
         command.args(["--pdeathsig", "TERM", "nsenter"]);
         command.arg(format!("--net={}", self.netns.file().display())).arg(program);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -456,7 +484,7 @@ fn check(pid: u32) -> Result<Checked> {
     let checked = Checked { status: status.code(), answer };
     for finding in checked.findings() {
         println!(
-            "{}/{} ({}): {}",
+            "  {}/{} ({}): {}",
             text(&finding["limit"]),
             text(&finding["cause"]),
             text(&finding["state"]),
@@ -489,11 +517,14 @@ impl Checked {
         self.ensure(self.status == Some(0) && self.answer["verdict"] == "clear", "clear")
     }
 
-    /// The first finding is the accept queue at `local` of these processes, for one of these causes, with drops that add up.
+    /// The first finding is the accept queue at `local` of these processes, for one of these causes; its drops add up.
     fn names(&self, local: SocketAddrV4, comm: &str, pids: &[u32], causes: &[&str]) -> Result {
         let first = self.first();
         self.ensure(self.status == Some(13) && first["state"] == "limiting", "limiting")?;
-        self.ensure(first["limit"] == "accept-queue" && first["confidence"] == "proven", "a proven accept-queue")?;
+        self.ensure(first["limit"] == "accept-queue", "the accept queue")?;
+        // That an application listened for more than it got is known from its default, not from itself.
+        let confidence = if causes == ["not-relistened"] { "likely" } else { "proven" };
+        self.ensure(first["confidence"] == confidence, confidence)?;
         self.ensure(causes.contains(&text(&first["cause"])), &format!("cause {causes:?}"))?;
         self.ensure(first["subject"]["local"] == local.to_string(), &format!("the listener at {local}"))?;
         let owners: Vec<_> = first["subject"]["owners"].as_array().into_iter().flatten().collect();
@@ -501,18 +532,23 @@ impl Checked {
         let pids_true: BTreeSet<u64> = pids.iter().map(|pid| u64::from(*pid)).collect();
         self.ensure(pids_found == pids_true, &format!("owners {pids:?}"))?;
         self.ensure(owners.iter().all(|owner| owner["comm"] == comm), &format!("owners called {comm}"))?;
-        let others: Vec<_> = self.findings().skip(1).filter(|other| other["state"] == "limiting").collect();
+        // Over a loopback, clients and servers share the queue of each CPU, and thousands of SYNs at once may overflow
+        // that one, too.
+        let others = self.findings().skip(1).filter(|other| other["state"] == "limiting");
+        let others: Vec<_> = others.filter(|other| other["limit"] != "softnet-backlog").collect();
         self.ensure(others.is_empty(), "nothing else is limiting")?;
         self.adds_up()
     }
 
-    /// The listener's own drops and what no listener counted are all that the namespace counted.
+    /// The listener's own drops and what no listener counted are all that the namespace counted. A last ACK that the
+    /// queue has no place for counts twice at the listener, once for the overflow and once as a discarded packet.
     fn adds_up(&self) -> Result {
         let drops = self.evidence("SK_MEMINFO_DROPS");
         let all = self.evidence("TcpExt.ListenDrops");
         let rest = self.evidence("drops that no listener counted");
+        println!("  the listener dropped {drops}, its namespace {all}, no listener {rest}");
         self.ensure(drops > 0.0, "the listener dropped")?;
-        self.ensure((all - drops - rest).abs() <= all * SKEW, "drops that add up")?;
+        self.ensure((all * (1.0 - SKEW)..=all * 2.0).contains(&(drops + rest)), "drops that add up")?;
         self.ensure(rest <= all * SKEW, "no more than a moment's drops without a listener")
     }
 

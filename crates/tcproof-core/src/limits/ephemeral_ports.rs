@@ -13,6 +13,8 @@
 //!   usable ones at both ends is limiting; no counter exists for EADDRNOTAVAIL, so it stays `likely`. Above half is near.
 //! - More than half, and a process whose connects cost far more kernel time than the 50 µs of a healthy one, but not more
 //!   than a search through the range can explain: limiting by the search alone.
+//! - Ports in TIME_WAIT that `net.ipv4.tcp_tw_reuse` gives back (`TcpExt.TWRecycled` grows) are not taken: only those are
+//!   that were closed within the last second.
 //! - Per source address: nearly all ports in use over several destinations without any port shared between them. Plain
 //!   `connect(2)` shares ports between destinations; `bind(addr, 0)` before it does not.
 //!
@@ -74,10 +76,17 @@ pub(super) static LIMIT: Limit = Limit {
         "net.ipv4.ip_local_port_range",
         "net.ipv4.ip_local_reserved_ports",
         "Tcp.ActiveOpens",
+        "TcpExt.TWRecycled",
     ],
     look_alikes: &["conntrack-table", "file-descriptors", "time-wait-table"],
     knobs: &[RANGE, RESERVED, TW_REUSE],
-    scenarios: &["ports-bind-before-connect", "ports-held", "ports-search-slow", "ports-time-wait-churn"],
+    scenarios: &[
+        "ports-bind-before-connect",
+        "ports-held",
+        "ports-range-small",
+        "ports-search-slow",
+        "ports-time-wait-churn",
+    ],
     source: include_str!("ephemeral_ports.rs"),
     headroom,
     detect,
@@ -235,16 +244,45 @@ impl<'a> Ports<'a> {
         Ok(Self { ns, range, before, after })
     }
 
-    /// Ports of a tuple that were in use at both ends.
+    /// Ports of a tuple that connect(2) can't have. Those in TIME_WAIT it can, after a rest, where tcp_tw_reuse applies
+    /// and both ends send timestamps; that it does so shows in TWRecycled.
+    fn taken(&self, tuple: &Tuple, used: &TupleUse) -> u32 {
+        let resting = self.resting(tuple).map_or(used.time_wait, |resting| resting.min(used.time_wait));
+        used.ports.saturating_sub(used.time_wait.saturating_sub(resting))
+    }
+
+    /// The most ports of a tuple that can have entered TIME_WAIT so lately that they are not reused yet; `None` where
+    /// none is reused.
+    fn resting(&self, tuple: &Tuple) -> Option<u32> {
+        let ns = self.ns.after;
+        let applies = match ns.knob_number(TW_REUSE).value()? {
+            1 => true,
+            // The default since 4.19: for loopback only.
+            2 => tuple.destination.addr.is_loopback(),
+            _ => false,
+        };
+        let recycled = *self.ns.counter("TcpExt.TWRecycled").value()?;
+        let seconds = self.ns.interval().seconds();
+        if !applies || recycled == 0 || seconds <= 0.0 {
+            return None;
+        }
+        // A second, unless tcp_tw_reuse_delay (ms, since 6.14) says otherwise.
+        let rest = ns.knob_number("net.ipv4.tcp_tw_reuse_delay").value().map_or(1.0, |ms| *ms as f64 / 1e3);
+        let connects = *self.ns.counter("Tcp.ActiveOpens").value()? as f64 / seconds;
+        Some((connects * rest).ceil() as u32)
+    }
+
+    /// Ports of a tuple that were taken at both ends.
     fn lasting(&self, tuple: &Tuple, after: &TupleUse) -> u32 {
         let before = self.before.and_then(|before| before.tuples.get(tuple));
-        before.map_or(0, |before| before.ports.min(after.ports))
+        before.map_or(0, |before| self.taken(tuple, before).min(self.taken(tuple, after)))
     }
 
     /// The highest use of a tuple that was seen.
     fn peak(&self, tuple: &Tuple, after: &TupleUse) -> u32 {
         let before = self.before.and_then(|before| before.tuples.get(tuple));
-        before.map_or(after.ports, |before| before.ports.max(after.ports))
+        let after = self.taken(tuple, after);
+        before.map_or(after, |before| self.taken(tuple, before).max(after))
     }
 
     /// Source addresses whose ports are used up one by one, and how many of them at the end.
@@ -411,8 +449,9 @@ fn tuple_finding(ports: &Ports<'_>, tuple: &Tuple, used: &TupleUse) -> Option<Fi
     let (ns, range) = (&ports.ns, &ports.range);
     let interval = ns.interval();
     let usable = range.usable();
-    let share = range.share(used.ports);
-    let of = format!("{} of {usable} ports ({} %)", used.ports, percent(share));
+    let taken = ports.taken(tuple, used);
+    let share = range.share(taken);
+    let of = format!("{taken} of {usable} ports ({} %)", percent(share));
     let at = format!("from {} to {}", tuple.source, tuple.destination);
     let holders = owners_of(&interval.after, used.inode);
     let (state, (cause, because), summary, owners, hurt);
@@ -770,6 +809,28 @@ mod tests {
     fn sentences(host: &Host) -> String {
         let finding = the_finding(&LIMIT, host);
         format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
+    }
+
+    /// The lab's ports-tw-reuse: 1 000 of 1 000 ports in TIME_WAIT, and every connect succeeds.
+    #[test]
+    fn ports_that_are_given_back_after_a_second_are_not_taken() {
+        let reused = |mode: i64, connects: u64| {
+            busy(28_000, 28_000)
+                .grew("TcpExt.TWRecycled", connects)
+                .grew("Tcp.ActiveOpens", connects)
+                .knob(TW_REUSE, &mode.to_string())
+        };
+        // 1 000/s for 5 s: a thousand ports rest at any time.
+        assert_clear(&LIMIT, &reused(1, 5_000));
+        // Mode 2 is for loopback; this destination is not, so whatever was recycled was another's.
+        assert_eq!(the_finding(&LIMIT, &reused(2, 5_000)).state, State::Limiting);
+        let loopback = Host::new()
+            .ns(|ns| set(ns, "127.0.0.1:8080", used(28_000, 28_000)))
+            .grew("TcpExt.TWRecycled", 5_000)
+            .grew("Tcp.ActiveOpens", 5_000);
+        assert_clear(&LIMIT, &loopback.knob(TW_REUSE, "2"));
+        // 27 000/s: nearly all of them rest.
+        assert_eq!(the_finding(&LIMIT, &reused(1, 135_000)).state, State::Limiting);
     }
 
     #[test]

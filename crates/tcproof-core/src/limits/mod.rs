@@ -151,9 +151,18 @@ pub(crate) fn owner(snapshot: &Snapshot, pid: u32) -> Option<Owner> {
 /// Counters and sockets are read a moment apart: a difference up to this share is that moment, not a fact.
 pub(crate) const SKEW: f64 = 0.02;
 
-/// Whether a listener dropped more than all the drops of other kinds in its namespace can explain.
-pub(crate) fn beyond_skew(drops: u64, others: u64) -> bool {
-    drops.saturating_sub(others) as f64 > drops as f64 * SKEW
+/// Whether a part is more than the moment between two readings of the whole.
+pub(crate) fn beyond_skew(part: u64, whole: u64) -> bool {
+    part as f64 > whole as f64 * SKEW
+}
+
+/// How many of a namespace's `total` drops of one kind must have been those of a listener that counted `drops`.
+///
+/// A listener's own counter is an upper bound: `tcp_v4_rcv` counts there also what `tcp_check_req` turns away, such as
+/// last ACKs that TCP_DEFER_ACCEPT ignores, or, a second time, an overflow at the last ACK. So a listener is charged only
+/// with what neither the other listeners nor one that is gone (`everyone` counts them all) can have dropped.
+pub(crate) fn at_least(total: u64, drops: u64, everyone: u64) -> u64 {
+    total.saturating_add(drops).saturating_sub(everyone)
 }
 
 /// The processes that hold a socket, with what was read of them.

@@ -42,7 +42,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, unknown};
+use super::{Detected, Limit, beyond_skew, no_owners, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -65,8 +65,6 @@ pub(super) static LIMIT: Limit = Limit {
     owners_wanted: no_owners,
 };
 
-/// A device's drops within this share of the CPUs' are the same drops, read a moment apart.
-const SKEW: f64 = 0.02;
 /// A backlog longer than this only makes packets old (ten times the kernel's default).
 const LONGEST: u64 = 10_000;
 
@@ -129,8 +127,8 @@ fn device(interval: &Interval, dropped: u64) -> Option<(String, u64)> {
         });
         let alike = pairs.filter_map(|(name, start, end)| {
             let growth = end.checked_sub(start)?;
-            let apart = growth.abs_diff(dropped) as f64;
-            (growth > 0 && apart <= dropped as f64 * SKEW).then(|| (format!("{name} of {}", ns.name()), growth))
+            let apart = growth.abs_diff(dropped);
+            (growth > 0 && !beyond_skew(apart, dropped)).then(|| (format!("{name} of {}", ns.name()), growth))
         });
         alike.collect::<Vec<_>>()
     });

@@ -45,8 +45,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    Detected, Limit, SocketSet, beyond_skew, longer_backlog, owners_of, percent, raise_backlog, raise_somaxconn,
-    unknown, whose,
+    Detected, Limit, SocketSet, at_least, beyond_skew, longer_backlog, owners_of, percent, raise_backlog,
+    raise_somaxconn, unknown, whose,
 };
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
@@ -76,7 +76,12 @@ pub(super) static LIMIT: Limit = Limit {
     ],
     look_alikes: &["accept-queue", "conntrack-table"],
     knobs: &["net.ipv4.tcp_syncookies", "net.ipv4.tcp_max_syn_backlog", "net.core.somaxconn"],
-    scenarios: &["syn-flood-cookies-off", "syn-flood-cookies-on", "syn-queue-small-backlog"],
+    scenarios: &[
+        "syn-flood-cookies-off",
+        "syn-flood-cookies-on",
+        "syn-flood-max-syn-backlog",
+        "syn-queue-small-backlog",
+    ],
     source: include_str!("syn_queue.rs"),
     headroom,
     detect,
@@ -306,10 +311,11 @@ fn detect(interval: &Interval) -> Detected {
 
 /// SYNs dropped because the queue was full: only without cookies.
 fn dropped(ns: &NetnsChange<'_>, counters: &Counters, queues: &[Queue<'_>]) -> Vec<Finding> {
+    let everyone = ns.listen_drops().everyone();
     let judge = |queue: &Queue<'_>| {
         let drops = queue.drops();
-        let others = counters.drops.saturating_sub(counters.full_drops);
-        let certain = drops.is_some_and(|drops| beyond_skew(drops, others));
+        let certain =
+            drops.is_some_and(|drops| beyond_skew(at_least(counters.full_drops, drops, everyone), counters.full_drops));
         let seen = queue.was_full() || queue.was_in_last_quarter();
         let named = if certain || seen { counters.full_drops } else { 0 };
         // The drops of the last quarter have no counter of their own.
@@ -417,7 +423,7 @@ fn finding(ns: &NetnsChange<'_>, queue: Option<&Queue<'_>>, counters: &Counters,
     if let Some(queue) = queue {
         if let Some(drops) = queue.drops() {
             let drops = drops as f64;
-            finding = finding.changed("SK_MEMINFO_DROPS", drops, "handshakes", seconds);
+            finding = finding.changed("SK_MEMINFO_DROPS", drops, "packets", seconds);
         }
         if let Some(half_open) = queue.half_open {
             let half_open = half_open as f64;

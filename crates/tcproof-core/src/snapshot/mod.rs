@@ -13,8 +13,8 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use sockets::{
-    CloseWait, Endpoint, FinWait2, Listener, OpenSocket, PortFold, PortUse, Protocol, Service, Sockets, SourcePorts, Tuple,
-    TupleUse,
+    CloseWait, Endpoint, FinWait2, Listener, OpenSocket, PortFold, PortUse, Protocol, Service, Sockets, SourcePorts,
+    Tuple, TupleUse,
 };
 pub use system::{CpuTimes, FileHandles, NeighbourTable, SoftnetCpu, System};
 
@@ -163,16 +163,21 @@ impl Netns {
     /// A knob that is `N` whole numbers.
     pub fn knob_numbers<const N: usize>(&self, key: &str) -> Reading<[i64; N]> {
         self.knob(key).and_then(|text| {
-            let numbers: Option<Vec<i64>> = text.split_ascii_whitespace().map(|word| word.parse().ok()).collect();
-            match numbers.and_then(|numbers| numbers.try_into().ok()) {
-                Some(numbers) => Reading::Present(numbers),
-                None => {
-                    let s = if N == 1 { "" } else { "s" };
-                    let start: String = text.chars().take(40).collect();
-                    let expected = format!("{N} whole number{s}, found {start:?}");
-                    Reading::Absent(Absent::Unparsable { place: key.to_string(), expected })
+            let mut numbers = [0; N];
+            let mut words = text.split_ascii_whitespace();
+            for slot in &mut numbers {
+                match words.next().and_then(|word| word.parse().ok()) {
+                    Some(number) => *slot = number,
+                    None => {
+                        let s = if N == 1 { "" } else { "s" };
+                        // A file may hold anything: only its beginning is repeated.
+                        let start: String = text.chars().take(40).collect();
+                        let expected = format!("{N} whole number{s}, found {start:?}");
+                        return Reading::Absent(Absent::Unparsable { place: key.to_string(), expected });
+                    }
                 }
             }
+            Reading::Present(numbers)
         })
     }
 }

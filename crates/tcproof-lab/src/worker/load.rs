@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -31,7 +29,10 @@ pub(super) fn load(spec: &Load) -> io::Result<()> {
     }
 }
 
-/// A flood runs on a thread of its own; this one listens for commands.
+/// How long a flood sends before it listens for commands again.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Floods in slices.
 fn flood(spec: &Load) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(8);
@@ -39,40 +40,34 @@ fn flood(spec: &Load) -> io::Result<()> {
     let SocketAddr::V4(target) = spec.to[0] else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "spoofed SYNs are IPv4 only"));
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let thread = std::thread::spawn({
-        let (spec, stop) = (spec.clone(), Arc::clone(&stop));
-        move || spoof(&spec, target, &stop)
-    });
+    let (start, length) = (Instant::now(), spec.length.map_or(MAX_DURATION, |length| length.0));
+    let most = spec.count.map_or(u64::MAX, |count| u64::from(count.0));
+    let mut sent = 0;
     say(&Event::Ready)?;
-    loop {
-        poll.poll(&mut events, Some(Duration::from_millis(20))).or_else(ignore_interrupt)?;
-        let now = Instant::now();
-        if !events.is_empty() && control.commands(now, 0)?.is_none() {
-            stop.store(true, Ordering::Relaxed);
-            return match thread.join() {
-                Ok(result) => result,
-                Err(_) => Err(io::Error::other("the flood's thread panicked")),
-            };
+    for seed in 1.. {
+        let slice = start.elapsed() + SLICE;
+        let scheduled = (f64::from(spec.rate.0) * slice.min(length).as_secs_f64()) as u64;
+        let count = scheduled.min(most).saturating_sub(sent);
+        let flood = SynFlood {
+            target,
+            sources: crate::topology::SPOOFED,
+            prefix: crate::topology::SPOOFED_PREFIX,
+            rate: spec.rate.0,
+            count,
+            within: SLICE,
+            seed,
+        };
+        let now_sent = flood.run(|| false).map_err(io::Error::other)?;
+        sent += now_sent;
+        control.count(|t| t.numbers.started += now_sent);
+        let left = slice.saturating_sub(start.elapsed());
+        poll.poll(&mut events, Some(left)).or_else(ignore_interrupt)?;
+        if !events.is_empty() && control.commands(Instant::now(), 0)?.is_none() {
+            break;
         }
-        if thread.is_finished() && !stop.swap(true, Ordering::Relaxed) {
-            // It ended by itself: by its count, its time, or an error that is told when it is joined.
-            control.tick(now, 0)?;
-        }
+        control.tick(Instant::now(), 0)?;
     }
-}
-
-fn spoof(spec: &Load, target: SocketAddrV4, stop: &AtomicBool) -> io::Result<()> {
-    let flood = SynFlood {
-        target,
-        sources: crate::topology::SPOOFED,
-        prefix: crate::topology::SPOOFED_PREFIX,
-        rate: spec.rate.0,
-        count: spec.count.map_or(u64::MAX, |count| u64::from(count.0)),
-        within: spec.length.map_or(MAX_DURATION, |length| length.0),
-        seed: 1,
-    };
-    flood.run(|| stop.load(Ordering::Relaxed)).map(|_| ()).map_err(io::Error::other)
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
