@@ -1,6 +1,6 @@
 //! Servers and loads: child processes of the same program, each inside its namespace.
 //!
-//! The first line of standard input is the [`Job`]; later lines are commands; its end means stop. Events go to standard
+//! The first line of standard input is the `Job`; later lines are commands; its end means stop. Events go to standard
 //! output, one JSON value a line.
 
 mod load;
