@@ -17,6 +17,7 @@ pub static SCENARIOS: &[(&str, &str)] = &[
     ("close-wait-leak", include_str!("../scenarios/close-wait-leak.toml")),
     ("close-wait-slow-response", include_str!("../scenarios/close-wait-slow-response.toml")),
     ("conntrack-full", include_str!("../scenarios/conntrack-full.toml")),
+    ("descriptors-leak", include_str!("../scenarios/descriptors-leak.toml")),
     ("fin-wait2-pile", include_str!("../scenarios/fin-wait2-pile.toml")),
     ("healthy-4000", include_str!("../scenarios/healthy-4000.toml")),
     ("listen-drops-no-route", include_str!("../scenarios/listen-drops-no-route.toml")),

@@ -52,7 +52,7 @@ pub(super) static LIMIT: Limit = Limit {
     reads: &["/proc/PID/fd", "/proc/PID/limits", "/proc/sys/fs/file-nr", "sock_diag LISTEN", "sock_diag CLOSE_WAIT"],
     look_alikes: &["accept-queue", "close-wait-leak"],
     knobs: &["fs.nr_open", "fs.file-max"],
-    scenarios: &[],
+    scenarios: &["descriptors-leak"],
     source: include_str!("file_descriptors.rs"),
     headroom,
     detect,
