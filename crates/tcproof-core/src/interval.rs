@@ -53,6 +53,9 @@ pub struct ListenerWatch {
     pub fastest_growth: f64,
     /// Longest time over which nobody seemed to accept: the queue was not empty and did not shrink.
     pub longest_pause: Duration,
+    /// When it was first seen, on the snapshots' clock.
+    #[serde(default)]
+    pub since: Duration,
     /// When it was last seen, on the snapshots' clock.
     pub at: Duration,
     /// Start of the pause that is under way, if one is.
@@ -77,6 +80,7 @@ impl ListenerWatch {
             shrank: 0,
             fastest_growth: 0.0,
             longest_pause: Duration::ZERO,
+            since: at,
             at,
             pause_since: None,
             last: listener,
@@ -121,6 +125,13 @@ impl ListenerWatch {
             (Reading::Present(before), Reading::Present(after)) => Reading::Present(after.wrapping_sub(*before)),
             (Reading::Absent(why), _) | (_, Reading::Absent(why)) => Reading::Absent(why.clone()),
         }
+    }
+
+    /// Whether another listener was there for at least half of the time that this one was. One that was made when this
+    /// one had closed is its successor, not its sibling.
+    pub fn was_beside(&self, other: &Self) -> bool {
+        let (from, until) = (self.since.max(other.since), self.at.min(other.at));
+        from <= until && (until - from) * 2 >= self.at - self.since
     }
 
     /// Share of the looks that saw it full.
@@ -242,6 +253,12 @@ impl<'a> NetnsChange<'a> {
         self.listeners().filter(move |watch| watch.last.local == local)
     }
 
+    /// Whether a listener was no more at the window's end.
+    pub fn has_closed(&self, watch: &ListenerWatch) -> bool {
+        let listeners = self.after.listeners.value();
+        listeners.is_some_and(|listeners| listeners.iter().all(|listener| listener.cookie != watch.last.cookie))
+    }
+
     /// The ports that something listens on.
     pub fn listening_ports(&self) -> Vec<u16> {
         let mut ports: Vec<u16> = self.listeners().map(|watch| watch.last.local.port).collect();
@@ -341,6 +358,20 @@ mod tests {
         assert!((seen.fastest_growth - 30.0).abs() < 1e-9);
         assert_eq!(seen.shrank, 2);
         assert_eq!(watch(&[0, 0, 0]).longest_pause, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_successor_is_not_beside_its_predecessor() {
+        let seen = |from: u64, until: u64| {
+            let mut watch = ListenerWatch::new(listener(0, 0), Duration::from_millis(from), false);
+            watch.look(listener(0, 0), Duration::from_millis(until));
+            watch
+        };
+        let old = seen(0, 2_000);
+        assert!(old.was_beside(&seen(0, 5_000)) && old.was_beside(&seen(900, 5_000)));
+        assert!(!old.was_beside(&seen(2_020, 5_000)) && !old.was_beside(&seen(1_500, 5_000)));
+        // One look at each: the same one.
+        assert!(seen(9, 9).was_beside(&seen(9, 9)));
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub enum Absent {
         /// The file, counter or knob.
         what: String,
     },
+    /// Only the initial network namespace shows it, and this is another one.
+    OtherNetns {
+        /// The file or knob.
+        what: String,
+    },
     /// It was there and went away: a process that ended, a namespace that was deleted.
     Gone {
         /// What went away.
@@ -68,6 +73,7 @@ impl Absent {
             Self::Permission { needs, .. } => Some(needs),
             Self::Restarted { .. } => Some("another run: the counter restarted within the window"),
             Self::OneReading => Some("a live host, or a recording: one reading has no rate"),
+            Self::OtherNetns { .. } => Some("a run on the host, not in a container"),
             Self::Gone { .. } => Some("another run while it exists"),
             Self::NotNeeded | Self::NotInKernel { .. } | Self::Unparsable { .. } | Self::Failed { .. } => None,
         }
@@ -90,6 +96,8 @@ impl fmt::Display for Absent {
             Self::NotNeeded => f.write_str("not needed"),
             Self::Permission { what, .. } => write!(f, "no permission to read {what}"),
             Self::NotInKernel { what } => write!(f, "this kernel has no {what}"),
+            // Without `what`: the same is true of several, and faces group by the reason.
+            Self::OtherNetns { .. } => f.write_str("only the initial network namespace shows it"),
             Self::Gone { what } => write!(f, "{what} went away while it was watched"),
             Self::Unparsable { place, expected } => write!(f, "{place}: expected {expected}"),
             Self::Failed { what, error } => write!(f, "{what}: {error}"),

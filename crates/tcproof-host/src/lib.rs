@@ -90,3 +90,14 @@ pub enum Error {
         why: String,
     },
 }
+
+/// Lets this process open as many files as it may: every namespace under watch takes two descriptors, and a host of many
+/// containers has more than the usual soft limit of 1024 allows.
+pub fn allow_many_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    // Where it is refused, the namespaces that don't fit are reported as unseen.
+    let _ = rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum },
+    );
+}

@@ -42,10 +42,7 @@ pub(crate) fn read(root: &Root, initial: bool) -> System {
 /// What this namespace does not have, the initial one does.
 fn elsewhere<T>(reading: Reading<T>) -> Reading<T> {
     match reading {
-        Reading::Absent(Absent::NotInKernel { what }) => Reading::Absent(Absent::Permission {
-            what,
-            needs: "the initial network namespace: run it on the host".into(),
-        }),
+        Reading::Absent(Absent::NotInKernel { what }) => Reading::Absent(Absent::OtherNetns { what }),
         other => other,
     }
 }

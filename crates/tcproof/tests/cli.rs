@@ -27,7 +27,7 @@ use tempfile::TempDir;
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 /// Recorded and derived roots, one for each kernel.
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tcproof-host/fixtures");
-const KERNELS: [&str; 4] = ["4.19", "5.10", "6.1", "6.18"];
+const KERNELS: [&str; 6] = ["4.19", "5.10", "6.1", "6.12", "6.18", "7.2"];
 /// What runs longer hangs: no window here is longer than half a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 const NOBODY: u32 = 65534;

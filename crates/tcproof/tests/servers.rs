@@ -129,8 +129,9 @@ fn nginx_that_does_not_accept_is_slow() -> Result {
     let place = Place::new()?;
     let nginx = place.nginx("")?;
     let worker = nginx.worker()?;
-    // ab opens one connection, and the rest once that one was answered.
-    let ab = place.ab(1000)?;
+    // ab opens one connection, and the rest once that one was answered. Some of them the worker has accepted before it is
+    // stopped: the others must be more than its queue holds.
+    let ab = place.ab(2000)?;
     std::thread::sleep(Duration::from_millis(500));
     let stopped = Stopped::new(worker)?;
     std::thread::sleep(Duration::from_millis(500));
@@ -204,7 +205,8 @@ fn redis_overflows_beside_a_deferring_nginx() -> Result {
     let deferred = place.counter("TCPDeferAcceptDrop")?;
     println!("  {deferred} last ACKs deferred");
     ensure(deferred > 0, || "nginx deferred nothing".to_owned())?;
-    checked.names(REDIS, "redis-server", &[redis.pid()], &["somaxconn-clamps"])
+    // nginx's counter runs so far ahead that it could be the one that overflowed, but for its queue, which never was full.
+    checked.names_with("likely", REDIS, "redis-server", &[redis.pid()], &["somaxconn-clamps"])
 }
 
 fn redis_is_clamped_then_not_relistened_then_clear() -> Result {
@@ -519,11 +521,15 @@ impl Checked {
 
     /// The first finding is the accept queue at `local` of these processes, for one of these causes; its drops add up.
     fn names(&self, local: SocketAddrV4, comm: &str, pids: &[u32], causes: &[&str]) -> Result {
+        // That an application listened for more than it got is known from its default, not from itself.
+        let confidence = if causes == ["not-relistened"] { "likely" } else { "proven" };
+        self.names_with(confidence, local, comm, pids, causes)
+    }
+
+    fn names_with(&self, confidence: &str, local: SocketAddrV4, comm: &str, pids: &[u32], causes: &[&str]) -> Result {
         let first = self.first();
         self.ensure(self.status == Some(13) && first["state"] == "limiting", "limiting")?;
         self.ensure(first["limit"] == "accept-queue", "the accept queue")?;
-        // That an application listened for more than it got is known from its default, not from itself.
-        let confidence = if causes == ["not-relistened"] { "likely" } else { "proven" };
         self.ensure(first["confidence"] == confidence, confidence)?;
         self.ensure(causes.contains(&text(&first["cause"])), &format!("cause {causes:?}"))?;
         self.ensure(first["subject"]["local"] == local.to_string(), &format!("the listener at {local}"))?;
@@ -548,7 +554,7 @@ impl Checked {
         let rest = self.evidence("drops that no listener counted");
         println!("  the listener dropped {drops}, its namespace {all}, no listener {rest}");
         self.ensure(drops > 0.0, "the listener dropped")?;
-        self.ensure((all * (1.0 - SKEW)..=all * 2.0).contains(&(drops + rest)), "drops that add up")?;
+        self.ensure((all * (1.0 - SKEW)..=all * 3.0).contains(&(drops + rest)), "drops that add up")?;
         self.ensure(rest <= all * SKEW, "no more than a moment's drops without a listener")
     }
 

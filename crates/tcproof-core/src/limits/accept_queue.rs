@@ -47,8 +47,8 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::{
-    Detected, Limit, SocketSet, at_least, beyond_skew, longer_backlog, owners_of, percent, processes_of, raise_backlog,
-    raise_somaxconn, unknown, whose,
+    Detected, Limit, SocketSet, at_least, beyond_skew, cannot_accept, longer_backlog, owners_of, percent, processes_of,
+    raise_backlog, raise_somaxconn, unknown, whose,
 };
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
@@ -74,6 +74,7 @@ pub(super) static LIMIT: Limit = Limit {
     scenarios: &[
         "accept-queue-bursty",
         "accept-queue-descriptors",
+        "accept-queue-herd",
         "accept-queue-ipv6",
         "accept-queue-mptcp",
         "accept-queue-not-relistened",
@@ -82,6 +83,7 @@ pub(super) static LIMIT: Limit = Limit {
         "accept-queue-reuseport",
         "accept-queue-somaxconn",
         "accept-queue-stalled",
+        "syn-flood-beside-overflow",
     ],
     source: include_str!("accept_queue.rs"),
     headroom,
@@ -99,8 +101,10 @@ const SMALL: u32 = 16;
 const REPEATEDLY: u32 = 3;
 /// More than half full in at least this share of the looks: the application does not keep up.
 const SLOW: f64 = 0.5;
-/// A process that uses this share of its descriptors can't accept.
-const OUT_OF_DESCRIPTORS: f64 = 0.98;
+/// A pause that was seen over so many looks has been measured; a shorter one, not.
+const MEASURED: f64 = 3.0;
+/// somaxconn's default until 5.3: what a program that asks for more got where nobody had raised it.
+const OLD_DEFAULT: u32 = 128;
 
 fn capacity(watch: &ListenerWatch) -> u64 {
     u64::from(watch.last.backlog) + 1
@@ -161,6 +165,26 @@ fn overflowed<'a>(ns: &NetnsChange<'a>) -> Vec<(&'a ListenerWatch, u64, Confiden
     found.into_iter().filter_map(&mut share).collect()
 }
 
+/// A listener that closes and comes back, perhaps many times a second, is one: the worst speaks for those before and
+/// after it. SO_REUSEPORT siblings are there at the same time and speak for themselves.
+fn generations<'a>(
+    ns: &NetnsChange<'a>,
+    found: Vec<(&'a ListenerWatch, u64, Confidence)>,
+) -> Vec<(&'a ListenerWatch, u64, Confidence)> {
+    let mut kept: Vec<(&ListenerWatch, u64, Confidence)> = vec![];
+    for (watch, lost, confidence) in found {
+        let of_one = |other: &ListenerWatch| {
+            let same = (other.last.local, other.last.device) == (watch.last.local, watch.last.device);
+            same && (ns.has_closed(watch) || ns.has_closed(other)) && !watch.was_beside(other)
+        };
+        match kept.iter_mut().find(|(other, ..)| of_one(other)) {
+            Some((_, all, _)) => *all = all.saturating_add(lost),
+            None => kept.push((watch, lost, confidence)),
+        }
+    }
+    kept
+}
+
 fn is_near(watch: &ListenerWatch) -> bool {
     let peak = f64::from(watch.longest) / capacity(watch) as f64;
     peak >= NEAR && (watch.last.backlog >= SMALL || watch.full >= REPEATEDLY)
@@ -177,12 +201,13 @@ fn detect(interval: &Interval) -> Detected {
             detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "TcpExt.ListenOverflows", why));
         }
         let overflowed = overflowed(&ns);
-        let near = ns.listeners().filter(|watch| is_near(watch));
+        // One that has closed has no future to warn of.
+        let near = ns.listeners().filter(|watch| is_near(watch) && !ns.has_closed(watch));
         let near = near.filter(|near| overflowed.iter().all(|(watch, ..)| watch.last.cookie != near.last.cookie));
         detected.findings.extend(near.map(|watch| finding(&ns, watch, State::Near, Confidence::Proven, 0)));
         let placed = overflowed.iter().map(|(_, lost, _)| *lost).fold(0, u64::saturating_add);
         detected.findings.extend(
-            overflowed
+            generations(&ns, overflowed)
                 .into_iter()
                 .map(|(watch, lost, confidence)| finding(&ns, watch, State::Limiting, confidence, lost)),
         );
@@ -205,7 +230,10 @@ fn remainder(ns: &NetnsChange<'_>, overflows: u64, placed: u64) -> Option<Unknow
 fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence: Confidence, lost: u64) -> Finding {
     let interval = ns.interval();
     let seconds = interval.seconds();
-    let (cause, because) = cause(ns, watch);
+    let (cause, mut because) = cause(ns, watch);
+    if ns.has_closed(watch) {
+        because.push_str("; this listener has closed since");
+    }
     let confidence = match (cause, asked(ns, watch)) {
         ("not-relistened", Some((_, _, known))) => confidence.max(known),
         _ => confidence,
@@ -265,7 +293,7 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
 /// How a listener's overflows stand to all those of its namespace.
 fn of_all(ns: &NetnsChange<'_>, lost: u64) -> String {
     match ns.counter("TcpExt.ListenOverflows") {
-        Reading::Present(all) if beyond_skew(all.saturating_sub(lost), all) => format!(", of {all} in its namespace"),
+        Reading::Present(all) if all > lost => format!(", of {all} in its namespace"),
         Reading::Present(all) => format!(", all of its namespace's {all}"),
         Reading::Absent(_) => String::new(),
     }
@@ -278,15 +306,6 @@ fn accepted_per_second(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<f6
     let stayed = ns.before.listeners.value()?.iter().find(|l| l.cookie == watch.last.cookie).map_or(0, |l| l.queue);
     let taken = entered as f64 - (f64::from(watch.last.queue) - f64::from(stayed));
     (seconds > 0.0).then(|| taken.max(0.0) / seconds)
-}
-
-/// The owner that has no descriptor left, with its use and limit.
-fn out_of_descriptors(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<(u32, u64, u64)> {
-    processes_of(&ns.interval().after, watch.last.inode).find_map(|(pid, process)| {
-        let (open, limit) = (*process.fds.value()?, *process.fd_limit.value()?);
-        let used = open as f64 / limit as f64;
-        (used >= OUT_OF_DESCRIPTORS).then_some((pid, open, limit))
-    })
 }
 
 /// What the owner asks for, how that is known, and how surely: a default is not what its configuration must say.
@@ -304,12 +323,13 @@ fn asked(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<(u32, String, Co
 
 fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) {
     let backlog = watch.last.backlog;
-    if let Some((pid, open, limit)) = out_of_descriptors(ns, watch) {
+    if let Some((pid, open, limit)) = cannot_accept(ns.interval(), watch) {
         let why = format!("pid {pid} has {open} of {limit} descriptors open, so accept(2) fails with EMFILE");
         return ("descriptor-limit", why);
     }
     // SO_REUSEPORT spreads over the sockets of one device (or of none): others on the port get other traffic.
-    let siblings: Vec<_> = ns.listeners_at(watch.last.local).filter(|s| s.last.device == watch.last.device).collect();
+    let same = |s: &&ListenerWatch| s.last.device == watch.last.device && watch.was_beside(s);
+    let siblings: Vec<_> = ns.listeners_at(watch.last.local).filter(same).collect();
     let idle = siblings.iter().filter(|s| s.longest <= s.last.backlog / 2 && s.drops() == Reading::Present(0)).count();
     if idle > 0 {
         let why = format!(
@@ -334,7 +354,12 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
     let somaxconn = ns.after.knob_number("net.core.somaxconn").value().copied();
     let asked = asked(ns, watch);
     match (somaxconn, asked) {
-        (Some(somaxconn), Some((asked, how, _))) if asked > backlog && somaxconn > i64::from(backlog) => {
+        (Some(somaxconn), Some((asked, how, known)))
+            if asked > backlog
+                && somaxconn > i64::from(backlog)
+                // Any other number less than a server's default is in its configuration.
+                && (known == Confidence::Proven || backlog == OLD_DEFAULT) =>
+        {
             let why = format!(
                 "{bursts}; {how}, somaxconn is {somaxconn} now, yet this queue got {backlog}: \
                  it has not called listen(2) since somaxconn was raised"
@@ -370,17 +395,28 @@ fn watch_of<'a>(finding: &Finding, interval: &'a Interval) -> Option<(NetnsChang
     Some((ns, watch))
 }
 
-/// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause, at least twice the present one.
-fn backlog_for_bursts(watch: &ListenerWatch) -> (u32, String) {
+/// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause. Of bursts too short for the looks the drops
+/// tell: no burst can have been longer than the queue and all of them. Never more than is accepted in a second (what waits
+/// longer has been asked for again), never less than twice the present one.
+fn backlog_for_bursts(ns: &NetnsChange<'_>, watch: &ListenerWatch, lost: u64) -> (u32, String) {
+    let present = watch.last.backlog;
     let pause = watch.longest_pause.as_secs_f64();
-    let needed = 1.25 * watch.fastest_growth * pause;
-    let needed = needed as u32;
-    let to = longer_backlog(watch, needed);
-    let formula = format!(
-        "1.25 × {:.0} arrivals/s × {:.2} s longest pause seen = {needed}, at least twice the present {}",
-        watch.fastest_growth, pause, watch.last.backlog
-    );
-    (to, formula)
+    let between_looks = (watch.at - watch.since).as_secs_f64() / f64::from(watch.looks.max(1));
+    let (burst, how) = if pause >= between_looks * MEASURED || lost == 0 {
+        let growth = watch.fastest_growth;
+        (1.25 * growth * pause, format!("1.25 × {growth:.0} arrivals/s × {pause:.2} s longest pause seen"))
+    } else {
+        let fit = capacity(watch);
+        let burst = 1.25 * (fit.saturating_add(lost) as f64);
+        (burst, format!("1.25 × ({fit} that fit + {lost} dropped, had they come at once)"))
+    };
+    let second = accepted_per_second(ns, watch).map(|rate| rate.max(1.0));
+    let needed = second.map_or(burst, |second| burst.min(second)) as u32;
+    let bound = match second {
+        Some(second) if second < burst => format!(", at most the {second:.0} accepted in a second"),
+        _ => String::new(),
+    };
+    (longer_backlog(watch, needed), format!("{how}{bound} = {needed}, at least twice the present {present}"))
 }
 
 fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
@@ -403,7 +439,10 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
             if only && second > watch.last.backlog.saturating_mul(2) {
                 let to = (second / 2).next_power_of_two().min(65_535);
                 let why = "a longer queue only makes clients wait for answers they have given up on";
-                remedies.push(service(to, &format!("half a second of the {second}/s it accepts; {why}")));
+                let formula = format!("half a second of the {second}/s it accepts; {why}");
+                remedies.push(service(to, &formula));
+                let somaxconn = raise_somaxconn(&ns, &who, to, &formula);
+                remedies.extend(somaxconn.map(|remedy| remedy.verify(verify.clone())));
             }
             remedies
         }
@@ -422,11 +461,6 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
                 .verify(verify.clone()),
             Remedy::new(Level::Service, "share one listening socket between the workers instead of SO_REUSEPORT, or fewer connections per worker")
                 .verify(verify.clone()),
-            Remedy::knob(
-                "for restarts: let half-open connections move to a sibling when a listener closes",
-                "net.ipv4.tcp_migrate_req", "0", "1",
-            )
-            .verify(verify.clone()),
         ],
         "not-relistened" => {
             // A reload is not enough: nginx and HAProxy hand the socket over and listen(2) only where the setting changed.
@@ -434,13 +468,13 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
             let restart = Remedy::new(Level::Service, text).verify(verify.clone());
             // What a server asks for by default is not what its configuration must say.
             let known = processes_of(&interval.after, watch.last.inode).any(|(_, p)| requested_backlog(&p.cmdline).is_some());
-            let (to, formula) = backlog_for_bursts(watch);
+            let (to, formula) = backlog_for_bursts(&ns, watch, finding.hurt);
             let setting = (!known).then(|| service(to, &format!("if its configuration asks for less: {formula}")));
             core::iter::once(restart).chain(setting).collect()
         }
         // backlog-small and somaxconn-clamps: the same, and somaxconn only where it is in the way
         _ => {
-            let (to, formula) = backlog_for_bursts(watch);
+            let (to, formula) = backlog_for_bursts(&ns, watch, finding.hurt);
             let somaxconn = raise_somaxconn(&ns, &who, to, &formula).map(|remedy| remedy.verify(verify.clone()));
             [Some(service(to, &formula)), somaxconn].into_iter().flatten().collect()
         }
@@ -517,7 +551,7 @@ mod tests {
         342 handshakes to 0.0.0.0:80 dropped in 5.0 s, all of its namespace's 342; queue up to 129 of 129, full in 20 % of 50 looks
         the queue was empty in 60 % of the looks; the application got a backlog of 128, somaxconn would allow 4096
         ");
-        insta::assert_snapshot!(remedies(&finding), @"1. Service: listen(2) with a backlog of 512 instead of 128; restart to apply");
+        insta::assert_snapshot!(remedies(&finding), @"1. Service: listen(2) with a backlog of 256 instead of 128; restart to apply");
         // One that is as long as can be is not to be made shorter.
         let longest = listen().backlog(65_535).queues(&[0, 0, 65_536]).drops(0, 9);
         let finding = the_finding(&LIMIT, &overflowed(host(longest), 9).knob("net.core.somaxconn", "131072"));
@@ -537,9 +571,9 @@ mod tests {
         let finding = the_finding(&LIMIT, &host);
         assert_eq!(finding.cause, "somaxconn-clamps");
         insta::assert_snapshot!(finding.because, @"the queue was empty in 60 % of the looks; its backlog is exactly somaxconn, 128; what the application asked for is not visible");
-        insta::assert_snapshot!(remedies(&finding), @r"
-        1. Service: listen(2) with a backlog of 512 instead of 128; restart to apply
-        2. Kernel: raise somaxconn in this namespace, then let api listen again [net.core.somaxconn 128 → 512]
+        insta::assert_snapshot!(remedies(&finding), @"
+        1. Service: listen(2) with a backlog of 256 instead of 128; restart to apply
+        2. Kernel: raise somaxconn in this namespace, then let api listen again [net.core.somaxconn 128 → 256]
         ");
     }
 
@@ -548,10 +582,13 @@ mod tests {
         let finding = the_finding(&LIMIT, &bursts().process(7, "nginx", 81, 1024));
         assert_eq!(finding.cause, "not-relistened");
         insta::assert_snapshot!(finding.because, @"the queue was empty in 60 % of the looks; nginx asks for 511 unless its configuration says otherwise, somaxconn is 4096 now, yet this queue got 128: it has not called listen(2) since somaxconn was raised");
-        insta::assert_snapshot!(remedies(&finding), @r"
+        insta::assert_snapshot!(remedies(&finding), @"
         1. Service: restart nginx: somaxconn was raised, but only a new listen(2) gets more, and a reload may not make one
-        2. Service: listen … backlog=N; (nginx.conf, on one listen directive of that address) — N = 512; takes effect with nginx -s reload
+        2. Service: listen … backlog=N; (nginx.conf, on one listen directive of that address) — N = 256; takes effect with nginx -s reload
         ");
+        // Measured with `tcp-backlog 100` in redis.conf: no somaxconn ever was 100.
+        let configured = overflowed(host(listen().backlog(100).queues(BURSTS).drops(0, 9)), 9);
+        assert_eq!(verdict(&LIMIT, &configured.process(7, "redis-server", 81, 1024)).1, "backlog-small");
         let said = the_finding(&LIMIT, &bursts().process(7, "api --backlog 4096", 81, 1024));
         assert_eq!(said.cause, "not-relistened");
         // it asks for what it got
@@ -575,6 +612,50 @@ mod tests {
         // Listeners of other devices get other traffic: no siblings.
         let devices = host(listen().device(2).queues(&[129]).drops(0, 50)).listener(listen().device(3).cookie(81));
         assert_eq!(verdict(&LIMIT, &overflowed(devices, 50)).1, "application-slow");
+    }
+
+    /// Measured: a server was restarted to cure it, and its successor was taken for a sibling that idles.
+    #[test]
+    fn a_restarted_server_is_not_its_own_sibling() {
+        let old = || listen().queues(&[129]).drops(0, 50).seen(0, 2_000);
+        let host = overflowed(host(old()).listener(listen().cookie(81).seen(2_000, 5_000)), 50);
+        let finding = the_finding(&LIMIT, &host);
+        assert_eq!((&*finding.cause, finding.hurt), ("application-slow", 50));
+        assert!(finding.because.ends_with("; this listener has closed since"), "{}", finding.because);
+        // Both overflowed: one finding, with the drops of both.
+        let again = || listen().cookie(81).queues(&[129]).drops(0, 30).seen(2_000, 5_000);
+        assert_eq!(the_finding(&LIMIT, &overflowed(Host::new().listener(old()).listener(again()), 80)).hurt, 80);
+        // Full and gone: nobody is near anything.
+        let nothing_dropped = Host::new().listener(old().drops(0, 0)).listener(listen().cookie(81));
+        assert_clear(&LIMIT, &nothing_dropped);
+    }
+
+    #[test]
+    fn bursts_too_short_for_the_looks_are_sized_by_what_they_lost() {
+        // Measured: 1 000 connects at once, a server that accepts them within milliseconds.
+        let missed = |queues: &[u32]| {
+            let host = overflowed(host(listen().queues(queues).drops(0, 914)), 914);
+            the_finding(&LIMIT, &host.grew("Tcp.PassiveOpens", 5_000)).remedies[0].clone()
+        };
+        let remedy = missed(&[0; 50]);
+        assert!(remedy.text.contains("backlog of 1024"), "{}", remedy.text);
+        insta::assert_snapshot!(remedy.formula.unwrap_or_default(), @"1.25 × (129 that fit + 914 dropped, had they come at once), at most the 1000 accepted in a second = 1000, at least twice the present 128");
+    }
+
+    #[test]
+    fn a_descriptor_left_or_another_process_can_accept() {
+        let stuck = |host: Host| overflowed(host.listener(listen().queues(&[129]).drops(0, 9)).owner(80, 8), 9);
+        let cause = |host: Host| verdict(&LIMIT, &stuck(host)).1;
+        let own = || Host::new().process(7, "api", 100, 100);
+        assert_eq!(cause(own()), "descriptor-limit");
+        assert_eq!(cause(own().process(7, "api", 98, 100)), "application-slow");
+        // A parent that never accepts, and a worker without descriptors.
+        assert_eq!(cause(own().process(8, "api", 10, 100)), "descriptor-limit");
+        // One worker of several; and a sandboxed parent that gave up its limit.
+        let third = |host: Host| host.owner(80, 9).process(8, "api", 10, 100).process(9, "api", 10, 100);
+        assert_eq!(cause(third(own())), "application-slow");
+        assert_eq!(cause(own().process(7, "api", 12, 0).process(8, "api", 10, 100)), "application-slow");
+        assert_eq!(cause(own().process(7, "api", 12, 0)), "descriptor-limit");
     }
 
     #[test]

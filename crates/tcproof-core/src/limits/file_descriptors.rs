@@ -35,7 +35,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, SocketSet, owner, percent, processes_of, unknown};
+use super::{Detected, Limit, SocketSet, cannot_accept, owner, percent, processes_of, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -163,7 +163,9 @@ fn of_process(interval: &Interval, pid: Pid, process: &Process, open: u64, limit
     if share(open, limit) < OUT {
         return None;
     }
-    let stuck: Vec<_> = listeners(interval, pid).filter(|(ns, watch)| is_stuck(ns, watch)).collect();
+    // With a descriptor left, or another process that can accept, the queue is full for another reason.
+    let fails = |watch: &ListenerWatch| open >= limit && cannot_accept(interval, watch).is_some();
+    let stuck: Vec<_> = listeners(interval, pid).filter(|(ns, watch)| is_stuck(ns, watch) && fails(watch)).collect();
     let leak = close_wait(interval, pid)
         .max_by_key(|(_, _, group)| group.held.len())
         .filter(|(_, _, group)| group.held.len() as f64 >= open as f64 * LEAK);
@@ -197,7 +199,10 @@ fn of_process(interval: &Interval, pid: Pid, process: &Process, open: u64, limit
             State::Near,
             Confidence::Likely,
             format!("{has}; nothing failed yet that can be seen"),
-            "the next sockets or files that it opens fail with EMFILE".into(),
+            match limit.saturating_sub(open) {
+                0 => "the next socket or file that it opens fails with EMFILE".into(),
+                left => format!("after {left} more sockets or files, opening another fails with EMFILE"),
+            },
         ),
     };
     let local = stuck.first().map(|(_, watch)| watch.last.local.to_string());
@@ -388,7 +393,7 @@ mod tests {
         1. Application: let api close(2) a connection when its peer has closed (read returned 0), and set timeouts
         2. Service: only to gain time until the leak is closed: LimitNOFILE=2048 in unit api.service (ulimit -n elsewhere) instead of 1024, and a restart
         ");
-        let stuck = host.listener(stuck()).grew("TcpExt.ListenOverflows", 9);
+        let stuck = leak(self::host(1024, 1024), 1000).listener(stuck()).grew("TcpExt.ListenOverflows", 9);
         let finding = the_finding(&LIMIT, &stuck);
         assert_eq!(finding.confidence, Confidence::Proven);
         assert!(finding.summary.contains("1000 of them are CLOSE_WAIT"));

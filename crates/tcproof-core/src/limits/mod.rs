@@ -171,6 +171,21 @@ pub(crate) fn processes_of(snapshot: &Snapshot, inode: Inode) -> impl Iterator<I
     pids.into_iter().flatten().filter_map(|pid| snapshot.processes.get(pid).map(|process| (*pid, process)))
 }
 
+/// The process because of which `accept(2)` on a listener fails with EMFILE, with its open descriptors and their limit:
+/// not one is left. Another that holds the listener too and has some left could accept instead; a single such process
+/// may be the parent that never does. A sandbox that gave up its limit does not accept either, so it says nothing, unless
+/// it is alone.
+pub(crate) fn cannot_accept(interval: &Interval, watch: &ListenerWatch) -> Option<(Pid, u64, u64)> {
+    let holders = processes_of(&interval.after, watch.last.inode);
+    let used = holders.filter_map(|(pid, process)| Some((pid, *process.fds.value()?, *process.fd_limit.value()?)));
+    let mut used: Vec<_> = used.collect();
+    if used.len() > 1 {
+        used.retain(|(_, open, limit)| *open <= limit.saturating_add(1));
+    }
+    let out: Vec<_> = used.iter().filter(|(_, open, limit)| open >= limit).collect();
+    out.first().filter(|_| out.len() + 1 >= used.len()).map(|first| **first)
+}
+
 /// How the server behind a listener is told its backlog, where it is a well-known one.
 pub(crate) fn setting_of(interval: &Interval, watch: &ListenerWatch) -> Option<&'static ListenSetting> {
     processes_of(&interval.after, watch.last.inode).find_map(|(_, p)| listen_setting(&p.comm, &p.cmdline))

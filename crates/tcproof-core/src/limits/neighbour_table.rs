@@ -107,10 +107,11 @@ impl Family {
         self.refused.value().copied().unwrap_or(0)
     }
 
-    /// Entries and limit, unless there are more entries than the limit allows: then some of them do not count
-    /// against it, and how many do can't be read.
+    /// Entries and limit, unless there are more entries than the limit allows and none was refused: then some of them
+    /// do not count against it, and how many do can't be read. A full table may be one or two beyond its limit.
     fn level(&self) -> Option<(u64, u64)> {
-        Some((*self.entries.value()?, *self.max.value()?)).filter(|(entries, max)| entries <= max)
+        let level = (*self.entries.value()?, *self.max.value()?);
+        Some(level).filter(|(entries, max)| entries <= max || self.refused() > 0)
     }
 
     fn uncountable(&self) -> bool {
@@ -381,6 +382,7 @@ mod tests {
             ["entries of arp_cache that count against net.ipv4.neigh.default.gc_thresh3"]
         );
         assert_eq!((LIMIT.headroom)(permanent.interval()).len(), 1);
+        assert_eq!((LIMIT.headroom)(host((1_025, 17), (0, 0)).interval()).len(), 2);
     }
 
     #[test]

@@ -589,7 +589,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
     }
     match (counters.sent, counters.overflows) {
         (0, _) => Some("no SYN dropped by it, 0 cookies sent".into()),
-        (sent, 1..) => Some(format!("no SYN dropped by it; its {sent} cookies come with the full accept queue")),
+        (sent, 1..) => Some(format!("no SYN dropped by it, {sent} answered with a cookie")),
         _ => None,
     }
 }
@@ -823,7 +823,7 @@ mod tests {
         let said = |host: &Host| ruled_out(&host.interval().namespaces().next().expect("one namespace"));
         assert_eq!(said(&host(0)).as_deref(), Some("no SYN dropped by it, 0 cookies sent"));
         let overflow = host(83).grew("TcpExt.ListenOverflows", 83);
-        assert!(said(&cookies(overflow, 83, 83)).is_some_and(|because| because.contains("83 cookies")));
+        assert!(said(&cookies(overflow, 83, 83)).is_some_and(|because| because.contains("83 answered with a cookie")));
         assert_eq!(said(&cookies(host(0), 83, 83)), None);
         assert_eq!(said(&host(5)), None);
     }

@@ -256,9 +256,10 @@ fn finding(interval: &Interval, seen: &Seen, state: State, cause: &str, confiden
         (State::Near, false) => format!("{held}: {} % of the way", percent(seen.share().unwrap_or(0.0))),
     };
     let because = match cause {
-        "hard-limit" => {
-            "within what the count may lag (256 pages a CPU), memory is at the third number of tcp_mem".into()
-        }
+        "hard-limit" => match seen.level() {
+            Some((pages, mem)) if pages >= mem[2] => "memory is at the third number of tcp_mem, or above it".into(),
+            _ => "within what the count may lag (256 pages a CPU), memory is at the third number of tcp_mem".into(),
+        },
         _ if entered > 0 => {
             format!("the kernel entered memory pressure in the window: TCPMemoryPressures grew by {entered}")
         }

@@ -18,6 +18,9 @@ use crate::snapshot::{
 /// The namespace's inode.
 pub(crate) const OWN: NetnsId = NetnsId(4_026_531_840);
 
+/// The window's length, in milliseconds.
+pub(crate) const WINDOW: u64 = 5_000;
+
 /// Counters start here, so that a growth is not mistaken for a value.
 const START: u64 = 1_000;
 
@@ -28,6 +31,8 @@ const COUNTERS: &[&str] = &[
     "IpExt.InNoRoutes",
     "Tcp.ActiveOpens",
     "Tcp.AttemptFails",
+    "Tcp.InSegs",
+    "Tcp.OutSegs",
     "Tcp.PassiveOpens",
     "Tcp.RetransSegs",
     "TcpExt.IPReversePathFilter",
@@ -79,7 +84,7 @@ impl Host {
         before.host.memory_bytes = 4 << 30;
         before.host.page_bytes = 4096;
         before.system.files = Reading::Present(FileHandles { open: 1_000, max: 100_000 });
-        let after = Snapshot { at: Duration::from_secs(5), ..before.clone() };
+        let after = Snapshot { at: Duration::from_millis(WINDOW), ..before.clone() };
         Self(Interval { before, after, ..Interval::default() })
     }
 
@@ -158,7 +163,9 @@ impl Host {
 
     /// A listener, with all the looks at it.
     pub(crate) fn listener(mut self, listen: Listen) -> Self {
-        let look = |n: usize| Duration::from_millis(5_000 * n as u64 / listen.queues.len().max(1) as u64);
+        let (from, until) = listen.seen;
+        let look =
+            |n: usize| Duration::from_millis(from + (until - from) * n as u64 / listen.queues.len().max(1) as u64);
         let at = |n: usize, drops: &Reading<u32>| Listener {
             queue: listen.queues.get(n).copied().unwrap_or(0),
             drops: drops.clone(),
@@ -175,7 +182,7 @@ impl Host {
         if let (Reading::Present(listeners), false) = (&mut own(&mut self.0.before).listeners, listen.born) {
             listeners.push(at(0, &listen.drops_before));
         }
-        if let Reading::Present(listeners) = &mut own(&mut self.0.after).listeners {
+        if let (Reading::Present(listeners), WINDOW) = (&mut own(&mut self.0.after).listeners, until) {
             listeners.push(last.clone());
         }
         match listen.pid {
@@ -276,6 +283,8 @@ pub(crate) struct Listen {
     drops_before: Reading<u32>,
     drops_after: Reading<u32>,
     born: bool,
+    /// From when and until when, in milliseconds.
+    seen: (u64, u64),
     pid: Option<Pid>,
 }
 
@@ -297,7 +306,15 @@ impl Listen {
         };
         let none = Reading::Present(0);
         let queues = [0; 50].to_vec();
-        Self { listener, queues, drops_before: none.clone(), drops_after: none, born: false, pid: None }
+        Self {
+            listener,
+            queues,
+            drops_before: none.clone(),
+            drops_after: none,
+            born: false,
+            seen: (0, WINDOW),
+            pid: None,
+        }
     }
 
     /// Another socket on the same port.
@@ -338,6 +355,13 @@ impl Listen {
     /// The kernel does not tell its drops.
     pub(crate) fn without_drops(mut self) -> Self {
         (self.drops_before, self.drops_after) = (absent("SK_MEMINFO_DROPS"), absent("SK_MEMINFO_DROPS"));
+        self
+    }
+
+    /// It was there from and until so many milliseconds of the window, of which all have [`WINDOW`].
+    pub(crate) fn seen(mut self, from: u64, until: u64) -> Self {
+        self.seen = (from, until);
+        self.born = from > 0;
         self
     }
 

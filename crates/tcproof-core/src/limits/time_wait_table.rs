@@ -67,6 +67,8 @@ const FULL: f64 = 0.95;
 const NEAR: f64 = 0.9;
 /// The kernel's default where memory allows; many hosts were given less.
 const DEFAULT: u64 = 262_144;
+/// Share of the memory that a bigger table may take: one in so many.
+const MEMORY_PART: u64 = 20;
 /// A small socket's size in the slab.
 const SOCKET_BYTES: u64 = 256;
 
@@ -208,20 +210,22 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     let verify = format!("no growth of {OVERFLOW}");
     let closes = closes_per_second(&ns).map(|rate| (rate, (1.5 * rate * 60.0) as u64));
     let twice = table.max.saturating_mul(2);
-    let to = closes.map_or(0, |(_, needed)| needed).max(twice).max(DEFAULT).min(i32::MAX as u64);
+    let memory = interval.after.host.memory_bytes;
+    // A host that does not tell its memory gets what is wanted.
+    let affordable = if memory == 0 { u64::MAX } else { memory / MEMORY_PART / SOCKET_BYTES };
+    let wanted = closes.map_or(0, |(_, needed)| needed).max(twice).max(DEFAULT).min(i32::MAX as u64);
+    let to = wanted.min(affordable.max(DEFAULT));
     let formula = match closes {
         Some((rate, needed)) => format!(
-            "1.5 × {rate:.0} closes/s × 60 s = {needed}, at least twice the present {} and the default {DEFAULT}",
+            "1.5 × {rate:.0} closes/s × 60 s = {needed}, at least twice the present {} and the default {DEFAULT}, \
+             at most 5 % of the memory",
             table.max
         ),
-        None => format!("twice the present {}, at least the default {DEFAULT}", table.max),
+        None => format!("twice the present {}, at least the default {DEFAULT}, at most 5 % of the memory", table.max),
     };
-    vec![
-        Remedy::new(
-            Level::Application,
-            "close fewer connections from this side: keep and reuse them, or let the peer close first",
-        )
-        .verify(verify.clone()),
+    let text = "close fewer connections from this side: keep and reuse them, or let the peer close first";
+    let application = Remedy::new(Level::Application, text).verify(verify.clone());
+    let raise = (to > table.max).then(|| {
         Remedy::knob(
             "keep more sockets in TIME_WAIT in this namespace",
             MAX_TW_BUCKETS,
@@ -230,8 +234,9 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
         )
         .formula(formula)
         .cost(format!("up to {} MiB, {SOCKET_BYTES} bytes each, only while they are used", (to * SOCKET_BYTES) >> 20))
-        .verify(verify),
-    ]
+        .verify(verify)
+    });
+    core::iter::once(application).chain(raise).collect()
 }
 
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
@@ -270,6 +275,16 @@ mod tests {
         ");
         let ns = host.interval().namespaces().next().expect("one namespace");
         assert_eq!(ruled_out(&ns), None);
+    }
+
+    #[test]
+    fn a_bigger_table_takes_no_more_than_a_twentieth_of_the_memory() {
+        // Measured: 30 000 closes/s, whose 2.7 million sockets would take 670 MiB.
+        let host = Host::new().sockstat("TCP.tw", 262_144, 262_144).grew(OVERFLOW, 153_000);
+        let to = |host: &Host| the_finding(&LIMIT, host).remedies.get(1).and_then(|remedy| remedy.to.clone());
+        // 4 GiB / 20 / 256 bytes.
+        assert_eq!(to(&host).as_deref(), Some("838860"));
+        assert_eq!(to(&host.both(|snapshot| snapshot.host.memory_bytes = 1 << 30)), None);
     }
 
     #[test]

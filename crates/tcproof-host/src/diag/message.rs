@@ -191,8 +191,11 @@ mod tests {
 
     #[test]
     fn a_dump_that_ends_in_an_error_is_an_error_and_not_an_empty_table() {
-        let done = message(NLMSG_DONE, 7, &(-2_i32).to_ne_bytes());
-        assert!(matches!(dump_messages(&done, 7, |_| {}), Err(Absent::NotInKernel { .. })));
+        // Without tcp_diag; without inet_diag.
+        for (kind, errno) in [(NLMSG_DONE, -2_i32), (NLMSG_ERROR, -95)] {
+            let refused = message(kind, 7, &errno.to_ne_bytes());
+            assert!(matches!(dump_messages(&refused, 7, |_| {}), Err(Absent::NotInKernel { .. })));
+        }
         let done = message(NLMSG_DONE, 7, &0_i32.to_ne_bytes());
         assert_eq!(dump_messages(&done, 7, |_| {}), Ok(true));
         let error = message(NLMSG_ERROR, 7, &(-1_i32).to_ne_bytes());

@@ -26,7 +26,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Diag {
     fd: OwnedFd,
-    buffer: Vec<u8>,
     sequence: u32,
 }
 
@@ -47,7 +46,7 @@ impl Diag {
             Ok(fd)
         };
         let fd = open().map_err(|error| absent(&error))?;
-        Ok(Self { fd, buffer: vec![0; BUFFER_BYTES], sequence: 0 })
+        Ok(Self { fd, sequence: 0 })
     }
 
     /// Dumps the sockets that the request describes, in the order of the kernel's tables.
@@ -59,13 +58,15 @@ impl Diag {
         let bytes = request.encode(self.sequence);
         rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
             .map_err(|errno| absent(&errno.into()))?;
+        // Not kept: a host of a thousand namespaces has a thousand of these.
+        let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let (read, _) = match rustix::net::recv(&self.fd, &mut *self.buffer, RecvFlags::empty()) {
+            let (read, _) = match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
                 Ok(read) => read,
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(errno) => return Err(absent(&errno.into())),
             };
-            if dump_messages(&self.buffer[..read], self.sequence, &mut each)? {
+            if dump_messages(&buffer[..read], self.sequence, &mut each)? {
                 return Ok(());
             }
         }
@@ -79,10 +80,14 @@ fn absent(error: &io::Error) -> Absent {
             what: "sockets through sock_diag".into(),
             needs: "a sandbox that allows NETLINK_SOCK_DIAG".into(),
         },
-        // No tcp_diag or inet_diag: the module is not loaded and may not be.
-        Some(rustix::io::Errno::NOENT | rustix::io::Errno::PROTONOSUPPORT | rustix::io::Errno::AFNOSUPPORT) => {
-            Absent::not_in_kernel("sock_diag for this protocol (modules tcp_diag, inet_diag)")
-        }
+        // The module is not loaded and may not be: NOENT without tcp_diag or mptcp_diag, OPNOTSUPP without inet_diag
+        // (the old interface), PROTONOSUPPORT without sock_diag.
+        Some(
+            rustix::io::Errno::NOENT
+            | rustix::io::Errno::OPNOTSUPP
+            | rustix::io::Errno::PROTONOSUPPORT
+            | rustix::io::Errno::AFNOSUPPORT,
+        ) => Absent::not_in_kernel("sock_diag for this protocol (module tcp_diag, for MPTCP mptcp_diag)"),
         _ => Absent::Failed { what: "sock_diag".into(), error: error.to_string() },
     }
 }

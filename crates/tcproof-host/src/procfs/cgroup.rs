@@ -45,11 +45,13 @@ mod tests {
     #[test]
     fn every_kernel() {
         let shown = each_kernel("proc/4242/cgroup", |text, place| Ok(format!(" {}", parse(text, place)?)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: /system.slice/api.service
         5.10: /docker/3f2a90c1d5e4
         6.1: /system.slice/a:b.service
+        6.12: /
         6.18: /batch/job-1
+        7.2: /
         ");
     }
 

@@ -54,11 +54,13 @@ mod tests {
     fn conntrack_of_every_kernel() {
         let names = ["entries", "drop", "early_drop", "insert_failed", "clashres", "chaintoolong", "search_restart"];
         let shown = each_kernel("proc/net/stat/nf_conntrack", |text, place| Ok(some(&parse(text, place)?, &names)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: entries=258 drop=4294967311 early_drop=1 insert_failed=4 clashres=- chaintoolong=- search_restart=6
-        5.10: entries=258 drop=4294967311 early_drop=1 insert_failed=4 clashres=1 chaintoolong=- search_restart=6
-        6.1: entries=258 drop=4294967311 early_drop=1 insert_failed=4 clashres=1 chaintoolong=2 search_restart=6
+        5.10: entries=5 drop=0 early_drop=0 insert_failed=0 clashres=0 chaintoolong=- search_restart=0
+        6.1: entries=5 drop=0 early_drop=0 insert_failed=0 clashres=0 chaintoolong=0 search_restart=0
+        6.12: entries=5 drop=0 early_drop=0 insert_failed=0 clashres=0 chaintoolong=0 search_restart=0
         6.18: entries=0 drop=0 early_drop=0 insert_failed=0 clashres=0 chaintoolong=0 search_restart=0
+        7.2: entries=5 drop=0 early_drop=0 insert_failed=0 clashres=0 chaintoolong=0 search_restart=0
         ");
     }
 
@@ -66,19 +68,36 @@ mod tests {
     fn neighbours_of_every_kernel() {
         let names = ["entries", "allocs", "forced_gc_runs", "table_fulls"];
         let shown = each_kernel("proc/net/stat/arp_cache", |text, place| Ok(some(&parse(text, place)?, &names)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: entries=9 allocs=11 forced_gc_runs=0 table_fulls=7
-        5.10: entries=9 allocs=11 forced_gc_runs=0 table_fulls=7
-        6.1: entries=9 allocs=11 forced_gc_runs=0 table_fulls=7
+        5.10: entries=1 allocs=82 forced_gc_runs=4592 table_fulls=4591
+        6.1: entries=1 allocs=69 forced_gc_runs=4441 table_fulls=4440
+        6.12: entries=1 allocs=83 forced_gc_runs=4628 table_fulls=4627
         6.18: entries=2 allocs=3 forced_gc_runs=0 table_fulls=0
+        7.2: entries=1 allocs=68 forced_gc_runs=4371 table_fulls=4370
         ");
         let shown = each_kernel("proc/net/stat/ndisc_cache", |text, place| Ok(some(&parse(text, place)?, &names)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: entries=5 allocs=7 forced_gc_runs=0 table_fulls=0
-        5.10: entries=5 allocs=7 forced_gc_runs=0 table_fulls=0
-        6.1: entries=5 allocs=7 forced_gc_runs=0 table_fulls=0
+        5.10: entries=1 allocs=43 forced_gc_runs=0 table_fulls=0
+        6.1: entries=1 allocs=7 forced_gc_runs=0 table_fulls=0
+        6.12: entries=1 allocs=49 forced_gc_runs=0 table_fulls=0
         6.18: entries=4 allocs=5 forced_gc_runs=0 table_fulls=0
+        7.2: entries=1 allocs=7 forced_gc_runs=0 table_fulls=0
         ");
+    }
+
+    #[test]
+    fn counters_are_summed_and_entries_are_not() {
+        // 6.1's columns, made-up values.
+        let text = "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop\n\
+                    00000102  00000001 0000000a 0 00000004 0 0 00000002 0 00000003 00000010 00000001\n\
+                    00000102  00000000 00000001 0 00000002 0 0 00000000 0 00000001 ffffffff 00000000\n";
+        let names = ["entries", "drop", "early_drop", "insert_failed", "clashres", "chaintoolong"];
+        insta::assert_snapshot!(
+            some(&parse(text, "f").unwrap(), &names),
+            @" entries=258 drop=4294967311 early_drop=1 insert_failed=4 clashres=1 chaintoolong=2"
+        );
     }
 
     #[test]

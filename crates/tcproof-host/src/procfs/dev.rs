@@ -79,13 +79,15 @@ mod tests {
           "eth0" Device { rx_packets: 98765432, rx_dropped: 17, tx_packets: 87654321, tx_dropped: 5 }
           "lo" Device { rx_packets: 20, rx_dropped: 0, tx_packets: 20, tx_dropped: 0 }
         5.10:
-          "eth0" Device { rx_packets: 98765432, rx_dropped: 17, tx_packets: 87654321, tx_dropped: 5 }
-          "lo" Device { rx_packets: 20, rx_dropped: 0, tx_packets: 20, tx_dropped: 0 }
+          "lo" Device { rx_packets: 5227, rx_dropped: 0, tx_packets: 5227, tx_dropped: 0 }
         6.1:
-          "eth0" Device { rx_packets: 98765432, rx_dropped: 17, tx_packets: 87654321, tx_dropped: 5 }
-          "lo" Device { rx_packets: 20, rx_dropped: 0, tx_packets: 20, tx_dropped: 0 }
+          "lo" Device { rx_packets: 5198, rx_dropped: 0, tx_packets: 5198, tx_dropped: 0 }
+        6.12:
+          "lo" Device { rx_packets: 5013, rx_dropped: 0, tx_packets: 5013, tx_dropped: 0 }
         6.18:
           "lo" Device { rx_packets: 20, rx_dropped: 0, tx_packets: 20, tx_dropped: 0 }
+        7.2:
+          "lo" Device { rx_packets: 5272, rx_dropped: 0, tx_packets: 5272, tx_dropped: 0 }
         "#);
     }
 

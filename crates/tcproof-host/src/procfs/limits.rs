@@ -40,11 +40,13 @@ mod tests {
     #[test]
     fn every_kernel() {
         let shown = each_kernel("proc/4242/limits", |text, place| Ok(format!(" {:?}", parse(text, place)?)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: OpenFiles { soft: 1024, hard: 524288 }
         5.10: OpenFiles { soft: 1024, hard: 524288 }
         6.1: OpenFiles { soft: 1024, hard: 524288 }
+        6.12: OpenFiles { soft: 1048576, hard: 1048576 }
         6.18: OpenFiles { soft: 20000, hard: 20000 }
+        7.2: OpenFiles { soft: 1048576, hard: 1048576 }
         ");
     }
 

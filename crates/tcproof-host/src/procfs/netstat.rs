@@ -52,11 +52,13 @@ mod tests {
             let counters = parse(text, place)?;
             Ok(format!(" {}{}", counters.len(), some(&counters, &wanted)))
         });
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: 135 TcpExt.ListenDrops=52 TcpExt.TCPBacklogCoalesce=- TcpExt.TSEcrRejected=- IpExt.InOctets=233
-        5.10: 141 TcpExt.ListenDrops=52 TcpExt.TCPBacklogCoalesce=676 TcpExt.TSEcrRejected=- IpExt.InOctets=233
-        6.1: 143 TcpExt.ListenDrops=52 TcpExt.TCPBacklogCoalesce=676 TcpExt.TSEcrRejected=- IpExt.InOctets=233
+        5.10: 141 TcpExt.ListenDrops=6 TcpExt.TCPBacklogCoalesce=0 TcpExt.TSEcrRejected=- IpExt.InOctets=34197332
+        6.1: 199 TcpExt.ListenDrops=4 TcpExt.TCPBacklogCoalesce=0 TcpExt.TSEcrRejected=- IpExt.InOctets=37091471
+        6.12: 224 TcpExt.ListenDrops=18 TcpExt.TCPBacklogCoalesce=60 TcpExt.TSEcrRejected=- IpExt.InOctets=59200124
         6.18: 229 TcpExt.ListenDrops=6 TcpExt.TCPBacklogCoalesce=0 TcpExt.TSEcrRejected=0 IpExt.InOctets=704
+        7.2: 229 TcpExt.ListenDrops=23 TcpExt.TCPBacklogCoalesce=60 TcpExt.TSEcrRejected=0 IpExt.InOctets=60639574
         ");
     }
 
@@ -67,11 +69,13 @@ mod tests {
             let counters = parse(text, place)?;
             Ok(format!(" {}{}", counters.len(), some(&counters, &wanted)))
         });
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: 94 Tcp.PassiveOpens=7000 Tcp.MaxConn=- Udp.MemErrors=- IcmpMsg.InType0=3 IcmpMsg.OutType12=4
-        5.10: 78 Tcp.PassiveOpens=7000 Tcp.MaxConn=- Udp.MemErrors=- IcmpMsg.InType0=- IcmpMsg.OutType12=-
-        6.1: 80 Tcp.PassiveOpens=7000 Tcp.MaxConn=- Udp.MemErrors=0 IcmpMsg.InType0=- IcmpMsg.OutType12=-
+        5.10: 77 Tcp.PassiveOpens=254 Tcp.MaxConn=- Udp.MemErrors=- IcmpMsg.InType0=- IcmpMsg.OutType12=-
+        6.1: 81 Tcp.PassiveOpens=255 Tcp.MaxConn=- Udp.MemErrors=0 IcmpMsg.InType0=- IcmpMsg.OutType12=-
+        6.12: 82 Tcp.PassiveOpens=256 Tcp.MaxConn=- Udp.MemErrors=0 IcmpMsg.InType0=- IcmpMsg.OutType12=-
         6.18: 81 Tcp.PassiveOpens=3 Tcp.MaxConn=- Udp.MemErrors=0 IcmpMsg.InType0=- IcmpMsg.OutType12=-
+        7.2: 72 Tcp.PassiveOpens=256 Tcp.MaxConn=- Udp.MemErrors=0 IcmpMsg.InType0=- IcmpMsg.OutType12=-
         ");
     }
 

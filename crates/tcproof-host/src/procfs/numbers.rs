@@ -37,18 +37,22 @@ mod tests {
     #[test]
     fn every_kernel() {
         let shown = each_kernel("proc/sys/fs/file-nr", |text, place| Ok(format!(" {:?}", file_nr(text, place)?)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: FileHandles { open: 1952, max: 794110 }
-        5.10: FileHandles { open: 1952, max: 9223372036854775807 }
-        6.1: FileHandles { open: 1952, max: 9223372036854775807 }
+        5.10: FileHandles { open: 21, max: 97886 }
+        6.1: FileHandles { open: 22, max: 96963 }
+        6.12: FileHandles { open: 0, max: 96441 }
         6.18: FileHandles { open: 609, max: 2466177 }
+        7.2: FileHandles { open: 9, max: 95482 }
         ");
         let shown = each_kernel("proc/meminfo", |text, place| Ok(format!(" {}", memory_bytes(text, place)?)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: 8245669888
-        5.10: 8245669888
-        6.1: 8245669888
+        5.10: 1026019328
+        6.1: 1019006976
+        6.12: 1013563392
         6.18: 25276510208
+        7.2: 1009631232
         ");
     }
 

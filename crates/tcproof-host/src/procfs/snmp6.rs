@@ -42,11 +42,13 @@ mod tests {
             let counters = parse(text, place)?;
             Ok(format!(" {}{}", counters.len(), some(&counters, &wanted)))
         });
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: 82 Ip6.InReceives=11 Ip6.OutNoRoutes=455 Udp6.MemErrors=- UdpLite6.NoPorts=0 Icmp6.InType135=-
-        5.10: 84 Ip6.InReceives=11 Ip6.OutNoRoutes=455 Udp6.MemErrors=- UdpLite6.NoPorts=897 Icmp6.InType135=70
-        6.1: 86 Ip6.InReceives=11 Ip6.OutNoRoutes=455 Udp6.MemErrors=0 UdpLite6.NoPorts=0 Icmp6.InType135=70
+        5.10: 85 Ip6.InReceives=10 Ip6.OutNoRoutes=0 Udp6.MemErrors=- UdpLite6.NoPorts=0 Icmp6.InType135=-
+        6.1: 88 Ip6.InReceives=10 Ip6.OutNoRoutes=0 Udp6.MemErrors=0 UdpLite6.NoPorts=0 Icmp6.InType135=-
+        6.12: 89 Ip6.InReceives=9 Ip6.OutNoRoutes=0 Udp6.MemErrors=0 UdpLite6.NoPorts=0 Icmp6.InType135=-
         6.18: 86 Ip6.InReceives=8 Ip6.OutNoRoutes=0 Udp6.MemErrors=0 UdpLite6.NoPorts=0 Icmp6.InType135=-
+        7.2: 81 Ip6.InReceives=9 Ip6.OutNoRoutes=0 Udp6.MemErrors=0 UdpLite6.NoPorts=- Icmp6.InType135=-
         ");
     }
 

@@ -55,20 +55,36 @@ mod tests {
             let rows = parse(text, place)?;
             Ok(rows.iter().map(|row| format!("\n  {row:?}")).collect())
         });
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19:
           SoftnetCpu { cpu: 0, processed: 1715004, dropped: 0, time_squeeze: 17, flow_limit: 2, backlog: None }
           SoftnetCpu { cpu: 1, processed: 4294967295, dropped: 31, time_squeeze: 3, flow_limit: 0, backlog: None }
         5.10:
-          SoftnetCpu { cpu: 0, processed: 1715004, dropped: 0, time_squeeze: 17, flow_limit: 2, backlog: Some(0) }
-          SoftnetCpu { cpu: 2, processed: 4294967295, dropped: 31, time_squeeze: 3, flow_limit: 0, backlog: Some(3) }
+          SoftnetCpu { cpu: 0, processed: 56214, dropped: 0, time_squeeze: 65, flow_limit: 0, backlog: Some(0) }
+          SoftnetCpu { cpu: 2, processed: 1619545, dropped: 83170, time_squeeze: 51, flow_limit: 0, backlog: Some(0) }
         6.1:
-          SoftnetCpu { cpu: 0, processed: 1715004, dropped: 0, time_squeeze: 17, flow_limit: 2, backlog: Some(0) }
-          SoftnetCpu { cpu: 2, processed: 4294967295, dropped: 31, time_squeeze: 3, flow_limit: 0, backlog: Some(3) }
+          SoftnetCpu { cpu: 0, processed: 3384, dropped: 0, time_squeeze: 0, flow_limit: 0, backlog: Some(0) }
+          SoftnetCpu { cpu: 2, processed: 941, dropped: 0, time_squeeze: 0, flow_limit: 0, backlog: Some(0) }
+        6.12:
+          SoftnetCpu { cpu: 0, processed: 105868, dropped: 0, time_squeeze: 140, flow_limit: 0, backlog: Some(0) }
+          SoftnetCpu { cpu: 2, processed: 81758, dropped: 0, time_squeeze: 79, flow_limit: 0, backlog: Some(0) }
         6.18:
           SoftnetCpu { cpu: 0, processed: 24, dropped: 0, time_squeeze: 0, flow_limit: 0, backlog: Some(0) }
           SoftnetCpu { cpu: 1, processed: 3555, dropped: 0, time_squeeze: 0, flow_limit: 0, backlog: Some(0) }
+        7.2:
+          SoftnetCpu { cpu: 0, processed: 3737, dropped: 0, time_squeeze: 1, flow_limit: 0, backlog: Some(0) }
+          SoftnetCpu { cpu: 2, processed: 1973675, dropped: 531439, time_squeeze: 33, flow_limit: 0, backlog: Some(0) }
         ");
+    }
+
+    #[test]
+    fn every_column_is_read() {
+        // 6.1's columns, made-up values.
+        let row = "ffffffff 0000001f 00000003 0 0 0 0 0 0 00000005 00000002 00000004 00000006\n";
+        insta::assert_snapshot!(
+            format!("{:?}", parse(row, "f").unwrap()[0]),
+            @"SoftnetCpu { cpu: 6, processed: 4294967295, dropped: 31, time_squeeze: 3, flow_limit: 2, backlog: Some(4) }"
+        );
     }
 
     #[test]

@@ -83,11 +83,13 @@ mod tests {
     #[test]
     fn host_of_every_kernel() {
         let shown = each_kernel("proc/stat", |text, place| Ok(format!(" {:?}", host(text, place, USER_HZ)?)));
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @"
         4.19: CpuTimes { user: 166.7s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
-        5.10: CpuTimes { user: 166.7s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
-        6.1: CpuTimes { user: 166.7s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
+        5.10: CpuTimes { user: 7.55s, system: 37.78s, softirq: 8.7s, idle: 356.21s }
+        6.1: CpuTimes { user: 4.41s, system: 22.64s, softirq: 10.48s, idle: 238.7s }
+        6.12: CpuTimes { user: 12.39s, system: 56.21s, softirq: 22.28s, idle: 401.96s }
         6.18: CpuTimes { user: 166.63s, system: 52.16s, softirq: 480ms, idle: 2878.44s }
+        7.2: CpuTimes { user: 6.1s, system: 27.47s, softirq: 12.22s, idle: 277.89s }
         ");
     }
 
@@ -98,7 +100,9 @@ mod tests {
         4.19: ProcessStat { comm: "api (worker) 1", user_time: 2.5s, kernel_time: 1.25s, threads: 17 }
         5.10: ProcessStat { comm: "api (worker) 1", user_time: 2.5s, kernel_time: 1.25s, threads: 17 }
         6.1: ProcessStat { comm: "api (worker) 1", user_time: 2.5s, kernel_time: 1.25s, threads: 17 }
+        6.12: ProcessStat { comm: "load", user_time: 0ns, kernel_time: 20ms, threads: 1 }
         6.18: ProcessStat { comm: "sleep", user_time: 0ns, kernel_time: 0ns, threads: 1 }
+        7.2: ProcessStat { comm: "load", user_time: 0ns, kernel_time: 10ms, threads: 1 }
         "#);
     }
 

@@ -9,7 +9,7 @@ use tcproof_core::Absent;
 use super::*;
 use crate::Root;
 
-const KERNELS: [&str; 4] = ["4.19", "5.10", "6.1", "6.18"];
+const KERNELS: [&str; 6] = ["4.19", "5.10", "6.1", "6.12", "6.18", "7.2"];
 
 /// What `show` makes of a file of every kernel in `fixtures/`, a line for each.
 pub(super) fn each_kernel(path: &str, show: impl Fn(&str, &str) -> Result<String, Absent>) -> String {

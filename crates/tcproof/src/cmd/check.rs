@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use tcproof_core::{Verdict, diagnose};
-use tcproof_host::{Options, Progress, observe};
+use tcproof_host::{Options, Progress, allow_many_files, observe};
 
 use super::{Exit, print, style};
 use crate::cli::{CheckArgs, FailOn, OutputArgs};
@@ -12,6 +12,7 @@ use crate::cli::{CheckArgs, FailOn, OutputArgs};
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
+    allow_many_files();
     let mut line = ProgressLine::new(args, output);
     let interval = observe(&options, &mut |progress| line.show(args, progress))?;
     line.clear();
