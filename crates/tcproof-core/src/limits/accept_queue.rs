@@ -395,21 +395,21 @@ fn watch_of<'a>(finding: &Finding, interval: &'a Interval) -> Option<(NetnsChang
     Some((ns, watch))
 }
 
-/// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause. Of bursts too short for the looks the drops
-/// tell: no burst can have been longer than the queue and all of them. Never more than is accepted in a second (what waits
-/// longer has been asked for again), never less than twice the present one.
+/// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause. It is bounded by what was lost: no burst can
+/// have been longer than the queue and all the drops; of bursts too short for the looks nothing else tells. Never more than
+/// is accepted in a second (what waits longer has been asked for again), never less than twice the present one.
 fn backlog_for_bursts(ns: &NetnsChange<'_>, watch: &ListenerWatch, lost: u64) -> (u32, String) {
     let present = watch.last.backlog;
     let pause = watch.longest_pause.as_secs_f64();
     let between_looks = (watch.at - watch.since).as_secs_f64() / f64::from(watch.looks.max(1));
-    let (burst, how) = if pause >= between_looks * MEASURED || lost == 0 {
-        let growth = watch.fastest_growth;
-        (1.25 * growth * pause, format!("1.25 × {growth:.0} arrivals/s × {pause:.2} s longest pause seen"))
-    } else {
-        let fit = capacity(watch);
-        let burst = 1.25 * (fit.saturating_add(lost) as f64);
-        (burst, format!("1.25 × ({fit} that fit + {lost} dropped, had they come at once)"))
-    };
+    let (growth, fit) = (watch.fastest_growth, capacity(watch));
+    let seen = (1.25 * growth * pause, format!("1.25 × {growth:.0} arrivals/s × {pause:.2} s longest pause seen"));
+    let at_once = (
+        1.25 * (fit.saturating_add(lost) as f64),
+        format!("1.25 × ({fit} that fit + {lost} dropped, had they come at once)"),
+    );
+    let measured = pause >= between_looks * MEASURED;
+    let (burst, how) = if lost == 0 || (measured && seen.0 <= at_once.0) { seen } else { at_once };
     let second = accepted_per_second(ns, watch).map(|rate| rate.max(1.0));
     let needed = second.map_or(burst, |second| burst.min(second)) as u32;
     let bound = match second {
