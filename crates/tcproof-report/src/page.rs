@@ -59,6 +59,25 @@ pub fn list(style: &Style) -> String {
     screen.finish()
 }
 
+/// One line of a story, wrapped and indented.
+pub fn line(indent: usize, text: &str, style: &Style) -> String {
+    let mut screen = Screen::new(style);
+    screen.row(&[Cell::blank(indent)], Role::Plain, text);
+    screen.finish()
+}
+
+/// A list of other things: a name, what it is, and a sentence below.
+pub fn entries<'a>(rows: impl IntoIterator<Item = (&'a str, String, &'a str)>, style: &Style) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let widest = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0) + 2;
+    let mut screen = Screen::new(style);
+    for (name, what, sentence) in rows {
+        screen.row(&[Cell::new(Role::Command, name, widest)], Role::Heading, &what);
+        screen.row(&[Cell::blank(4)], Role::Plain, sentence);
+    }
+    screen.finish()
+}
+
 /// The page of a limit as JSON: schema `tcproof/explain/1`.
 pub fn explain_json(limit: &Limit) -> String {
     to_text(&Explain {
@@ -251,6 +270,16 @@ mod tests {
             }
             // Colour must not panic either.
             let _ = page(&source, &Style { color, ..style });
+        }
+    }
+
+    #[test]
+    fn lines_and_entries_are_harmless_and_fit() {
+        let style = Style::default();
+        let hostile = format!("{} \u{1b}[2J end", "a sentence that goes on and on ".repeat(5));
+        for text in [line(4, &hostile, &style), entries([("name", "limit/cause".into(), &*hostile)], &style)] {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            assert!(text.contains("\\x1b") && !text.contains('\u{1b}'), "{text}");
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tcproof_lab::run::Error;
 use tcproof_lab::statistics::Statistics;
 use tcproof_lab::{Measured, Outcome, Program, Progress, Scenario, Verdict, catalog, kit, run as run_scenario, visit};
-use tcproof_report::{Style, text};
+use tcproof_report::{Style, page, sanitize, text};
 
 use super::{print, style};
 use crate::cli::OutputArgs;
@@ -62,7 +62,7 @@ pub(crate) fn worker(_: &WorkerArgs) -> ExitCode {
 /// Runs `tcproof lab`.
 pub(crate) fn run(args: LabArgs, output: &OutputArgs) -> Result<ExitCode> {
     match args.verb {
-        LabVerb::List => list(output.json()),
+        LabVerb::List => list(output),
         LabVerb::Run { scenarios, keep_going, strict } => {
             let mut chosen = Vec::new();
             for name in &scenarios {
@@ -91,10 +91,10 @@ fn find(name: &str) -> Result<Vec<Scenario>> {
     Ok(vec![Scenario::parse(name, &text)?])
 }
 
-fn list(json: bool) -> Result<ExitCode> {
+fn list(output: &OutputArgs) -> Result<ExitCode> {
     let scenarios = catalog::all()?;
     let needs = |s: &Scenario| s.needs.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let text = if json {
+    let text = if output.json() {
         let entries: Vec<_> = scenarios
             .iter()
             .map(|s| {
@@ -109,11 +109,11 @@ fn list(json: bool) -> Result<ExitCode> {
             .collect();
         pretty(&json!({"schema": "tcproof/lab-list/1", "scenarios": entries}))?
     } else {
-        let line = |s: &Scenario| {
-            let needs = if s.needs.is_empty() { String::new() } else { format!("  (needs {})", needs(s).join(", ")) };
-            format!("{:<28} {}{needs}\n    {}\n", s.name, s.truth(), s.about)
+        let what = |s: &Scenario| match needs(s) {
+            none if none.is_empty() => s.truth(),
+            needs => format!("{}  (needs {})", s.truth(), needs.join(", ")),
         };
-        scenarios.iter().map(line).collect()
+        page::entries(scenarios.iter().map(|s| (&*s.name, what(s), &*s.about)), &style(output, false, false))
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -135,9 +135,10 @@ fn run_all(scenarios: &[Scenario], output: &OutputArgs, keep_going: bool, strict
     for scenario in scenarios {
         let mut screen = Screen::new(output);
         if !outcomes.is_empty() {
-            screen.line("");
+            screen.write("\n");
         }
-        screen.line(&format!("{} · {}\n  {}", scenario.name, scenario.truth(), scenario.about));
+        screen.line(0, &format!("{} · {}", scenario.name, scenario.truth()));
+        screen.line(2, &scenario.about);
         let outcome = match run_scenario(scenario, &program, &mut |progress| screen.show(&progress)) {
             Ok(outcome) => outcome,
             Err(Error::Interrupted) => bail!(Error::Interrupted),
@@ -176,26 +177,34 @@ impl Screen {
         Self { quiet: output.json(), live: io::stderr().is_terminal(), style: style(output, false, false) }
     }
 
-    fn line(&self, text: &str) {
+    /// A line of the story. Names and sentences come from a scenario file, which may be anybody's.
+    fn line(&self, indent: usize, text: &str) {
+        self.write(&page::line(indent, text, &self.style));
+    }
+
+    fn write(&self, text: &str) {
         if !self.quiet {
             // A closed pipe must not keep the lab from cleaning up.
-            let _ = writeln!(io::stdout(), "{text}");
+            let _ = write!(io::stdout(), "{text}");
         }
     }
 
     fn show(&mut self, progress: &Progress<'_>) {
         match progress {
-            Progress::Phase(what) => self.line(&format!("  · {what}")),
+            Progress::Phase(what) => self.line(2, &format!("· {what}")),
             Progress::Second { worker, statistics } if self.live => {
-                let _ = writeln!(io::stderr(), "      {worker}: {}", in_words(statistics));
+                let _ = writeln!(io::stderr(), "      {}: {}", sanitize(worker), in_words(statistics));
             }
             Progress::Second { .. } => {}
             Progress::Diagnosed(diagnosis) => {
-                self.line("  check says");
-                let report = text::check(diagnosis, &self.style);
-                report.lines().for_each(|line| self.line(&format!("    {line}")));
+                self.line(2, "check says");
+                let style = Style { width: self.style.width.saturating_sub(4), ..self.style };
+                text::check(diagnosis, &style).lines().for_each(|line| self.write(&format!("    {line}\n")));
             }
-            Progress::Measured { when, measured } => self.line(&format!("  {when}: {}", numbers(measured))),
+            Progress::Measured { when, measured } => {
+                self.line(2, &format!("{when}:"));
+                numbers(measured).iter().for_each(|line| self.line(4, line));
+            }
         }
     }
 
@@ -205,17 +214,15 @@ impl Screen {
             Verdict::Fail => "FAIL",
             Verdict::Skip => "SKIP",
         };
-        self.line(&format!("  {word} {} ({:.1} s)", outcome.scenario, outcome.seconds));
-        for reason in &outcome.reasons {
-            self.line(&format!("    {reason}"));
-        }
+        self.line(2, &format!("{word} {} ({:.1} s)", outcome.scenario, outcome.seconds));
+        outcome.reasons.iter().for_each(|reason| self.line(4, reason));
     }
 }
 
-fn numbers(measured: &Measured) -> String {
+fn numbers(measured: &Measured) -> Vec<String> {
     let symptom = measured.symptom.map(|n| format!("symptom {n} in {:.1} s", measured.seconds));
     let workers = measured.workers.iter().map(|(name, statistics)| format!("{name} {}", in_words(statistics)));
-    symptom.into_iter().chain(workers).collect::<Vec<_>>().join("\n          ")
+    symptom.into_iter().chain(workers).collect()
 }
 
 fn in_words(statistics: &Statistics) -> String {
