@@ -27,6 +27,8 @@ pub struct Diagnosis {
     pub unknown: Vec<Unknown>,
     /// Namespaces that were watched.
     pub namespaces: usize,
+    /// Whether listening sockets could be read, in one namespace at least.
+    pub listeners_seen: bool,
     /// Limits with something to judge: the subjects that headroom was read for.
     pub checked: usize,
     /// TCP sockets of the host, where the kernel says.
@@ -61,12 +63,12 @@ impl Verdict {
 
 impl Diagnosis {
     /// One word for the whole host: the worst finding, else `clear`, else `unknown` where nothing could be read. One look
-    /// is never `clear`: it tells nothing about what is dropped now.
+    /// is never `clear`: it tells nothing about what is dropped now. Nor is a host none of whose listeners could be seen.
     pub fn verdict(&self) -> Verdict {
         match self.findings.first().map(|finding| finding.state) {
             Some(State::Limiting) => Verdict::Limiting,
             Some(State::Near) => Verdict::Near,
-            None if self.checked == 0 || self.window.is_zero() => Verdict::Unknown,
+            None if self.checked == 0 || self.window.is_zero() || !self.listeners_seen => Verdict::Unknown,
             None => Verdict::Clear,
         }
     }
@@ -120,6 +122,7 @@ pub fn diagnose(interval: &Interval) -> Diagnosis {
         headroom,
         unknown: unknown.into_iter().collect(),
         namespaces: interval.after.namespaces.len(),
+        listeners_seen: interval.after.namespaces.values().any(|ns| ns.listeners.value().is_some()),
         sockets: sockets(&interval.after),
     }
 }
@@ -212,6 +215,9 @@ mod tests {
         assert_eq!(diagnose(&Interval::default()).verdict(), Verdict::Unknown);
         let once = Host::new().before(|snapshot| snapshot.at = Duration::from_secs(5));
         assert_eq!(diagnose(once.interval()).verdict(), Verdict::Unknown);
+        // Without tcp_diag: counters and limits are read, but who dropped what is not.
+        let blind = Host::new().ns(|ns| ns.listeners = Reading::Absent(Absent::not_in_kernel("sock_diag")));
+        assert_eq!(diagnose(blind.interval()).verdict(), Verdict::Unknown);
     }
 
     /// Counters, knobs and conntrack fields that limits read, and edge values for them.

@@ -75,9 +75,11 @@ fn read_net<T>(root: &Root, file: &str, parse: fn(&str, &str) -> Result<T, Absen
 
 fn sockstat(root: &Root) -> Result<BTreeMap<String, u64>, Absent> {
     let mut values = read_net(root, "sockstat", procfs::sockstat::parse)?;
-    // Without IPv6 there is no such file, and no such sockets.
-    if let Ok(six) = read_net(root, "sockstat6", procfs::sockstat::parse) {
-        values.extend(six);
+    match read_net(root, "sockstat6", procfs::sockstat::parse) {
+        Ok(six) => values.extend(six),
+        // Without IPv6 there is no such file, and no such sockets.
+        Err(Absent::NotInKernel { .. }) => {}
+        Err(why) => return Err(why),
     }
     Ok(values)
 }
@@ -212,6 +214,7 @@ fn half_open(diag: &mut Diag) -> Result<BTreeMap<Endpoint, u32>, Absent> {
 
 fn close_wait(diag: &mut Diag, listening: &[u16]) -> Result<BTreeMap<Service, CloseWait>, Absent> {
     let mut found: BTreeMap<Service, CloseWait> = BTreeMap::new();
+    let mut ageless = false;
     diag.dump(&Request::tcp(States::CLOSE_WAIT).with(Extensions::INFO), |socket| {
         let service = match listening.binary_search(&socket.local().port) {
             Ok(_) => Service::Local(socket.local()),
@@ -223,10 +226,17 @@ fn close_wait(diag: &mut Diag, listening: &[u16]) -> Result<BTreeMap<Service, Cl
             return;
         }
         group.held.push(socket.cookie());
-        group.oldest = group.oldest.max(socket.last_data_received().unwrap_or_default());
+        match socket.last_data_received() {
+            Some(age) => group.oldest = group.oldest.max(age),
+            None => ageless = true,
+        }
         group.inode = socket.inode();
         group.cgroup_id = socket.cgroup_id();
     })?;
+    if ageless {
+        // Without ages a leak can't be told from long answers.
+        return Err(Absent::not_in_kernel("tcp_info of CLOSE_WAIT sockets"));
+    }
     for group in found.values_mut() {
         group.held.sort_unstable();
     }

@@ -103,7 +103,7 @@ impl Watch<'_> {
                     let ns_before = before.and_then(|before| before.namespaces.get(&id));
                     let ns = place.visit(self.root, self.start, looks, &snapshot.system, ns_before);
                     if !place.target.own && netns::is_initial(self.root) {
-                        snapshot.system = global(&snapshot.system, system::read(self.root, true));
+                        snapshot.system = system::read(self.root, true);
                     }
                     if ns.sockets.ports.value().is_some() {
                         snapshot.processes.extend(processes(self.root, &ns.pids));
@@ -112,11 +112,9 @@ impl Watch<'_> {
                 }
             });
         });
-        if before.is_none() {
-            self.unseen.append(&mut refused);
-            // What can't be entered now won't be entered at the end.
-            self.places.retain(|place| place.diag.is_some());
-        }
+        self.unseen.append(&mut refused);
+        // What can't be entered now won't be entered at the end.
+        self.places.retain(|place| place.diag.is_some());
         snapshot
     }
 
@@ -209,11 +207,6 @@ fn look(known: &mut BTreeMap<u64, ListenerWatch>, listener: Listener, at: Durati
             known.insert(listener.cookie, ListenerWatch::new(listener, at, later));
         }
     }
-}
-
-/// Knobs from the initial namespace, which alone shows them; counters are the same everywhere and stay as first read.
-fn global(first: &System, initial: System) -> System {
-    System { cpu: first.cpu.clone(), ..initial }
 }
 
 fn processes(root: &Root, pids: &[Pid]) -> Vec<(Pid, tcproof_core::snapshot::Process)> {

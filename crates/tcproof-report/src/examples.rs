@@ -51,6 +51,7 @@ pub(crate) fn quiet() -> Diagnosis {
         ],
         unknown: vec![],
         namespaces: 1,
+        listeners_seen: true,
         checked: 41,
         sockets: Some(11_842),
     }
@@ -173,6 +174,7 @@ pub(crate) fn blind() -> Diagnosis {
         headroom: vec![],
         checked: 0,
         namespaces: 1,
+        listeners_seen: false,
         sockets: None,
         unknown: (0..6).map(|n| reading(["accept-queue", "loss", "nic-ring", "path-mtu"][n % 4], n)).collect(),
         ..quiet()
