@@ -1,15 +1,17 @@
 //! From an interval to a diagnosis: asks every limit, ranks what they found, rules out their look-alikes.
 
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{Finding, Headroom, RuledOut, State, Subject, Unknown};
+use crate::finding::{Finding, Headroom, Owner, RuledOut, State, Subject, Unknown};
 use crate::interval::Interval;
+use crate::limits::throttle::notes;
 use crate::limits::{LIMITS, Limit, SocketSet};
+use crate::reading::Reading;
 use crate::snapshot::{Host, Snapshot};
 
 /// The answer.
@@ -33,6 +35,39 @@ pub struct Diagnosis {
     pub checked: usize,
     /// TCP sockets of the host, where the kernel says.
     pub sockets: Option<u64>,
+    /// Connections that were open, in all the namespaces where they could be counted.
+    #[serde(default)]
+    pub open_flows: u64,
+    /// What the watched ones are held back by, the fastest first.
+    #[serde(default)]
+    pub flows: Vec<FlowNote>,
+}
+
+/// What one flow is held back by: not a verdict, most often it is nothing to be changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowNote {
+    /// The namespace's name or inode.
+    pub netns: String,
+    /// This end's address and port.
+    pub local: String,
+    /// The other end's.
+    pub remote: String,
+    /// Processes that hold it, as far as they were looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
+    /// Whether it sends more than it receives.
+    pub sends: bool,
+    /// In that direction.
+    pub bits_per_second: u64,
+    /// `application`, `path`, `reader`, `reader-cpu`, `sender`, `growing`, `stalled`, or a limit's slug.
+    pub bound_by: String,
+    /// Congestion control algorithm.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub congestion: String,
+    /// Whether it is a subflow of Multipath TCP.
+    pub mptcp: bool,
+    /// Smoothed round trip.
+    pub rtt_ms: f64,
 }
 
 /// One word for the whole host.
@@ -79,6 +114,7 @@ impl Diagnosis {
         let concerns = |subject: &Subject| match subject {
             Subject::Listener { local, .. } | Subject::Process { local: Some(local), .. } => ends(local),
             Subject::Destination { destination, .. } => ends(destination),
+            Subject::Flow { local, remote, .. } => ends(local) || ends(remote),
             _ => true,
         };
         self.findings.retain(|finding| concerns(&finding.subject));
@@ -124,6 +160,8 @@ pub fn diagnose(interval: &Interval) -> Diagnosis {
         namespaces: interval.after.namespaces.len(),
         listeners_seen: interval.after.namespaces.values().any(|ns| ns.listeners.value().is_some()),
         sockets: sockets(&interval.after),
+        open_flows: interval.looks.flows.values().filter_map(Reading::value).map(|flows| flows.established).sum(),
+        flows: notes(interval),
     }
 }
 
@@ -170,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::limits::testing::{Host, Listen, endpoint};
-    use crate::reading::{Absent, Reading};
+    use crate::reading::Absent;
     use crate::snapshot::{FileHandles, Service};
 
     #[test]

@@ -71,6 +71,32 @@ pub enum Subject {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         owners: Vec<Owner>,
     },
+    /// One connection, or several of one service that are alike.
+    Flow {
+        /// The namespace's name or inode.
+        netns: String,
+        /// This end's address and port.
+        #[serde(rename = "source")]
+        local: String,
+        /// The other end's.
+        #[serde(rename = "destination")]
+        remote: String,
+        /// How many others are alike.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        alike: u64,
+        /// Processes that hold it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        owners: Vec<Owner>,
+    },
+    /// One control group.
+    Cgroup {
+        /// Its path.
+        #[serde(rename = "cgroup")]
+        path: String,
+        /// The systemd unit or container that the path names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<String>,
+    },
     /// One process.
     Process {
         /// The namespace's name or inode.
@@ -99,10 +125,11 @@ impl Subject {
     /// The namespace the subject lives in, if it lives in one.
     pub fn netns(&self) -> Option<&str> {
         match self {
-            Self::Host | Self::Cpu { .. } => None,
+            Self::Host | Self::Cpu { .. } | Self::Cgroup { .. } => None,
             Self::Netns { netns }
             | Self::Listener { netns, .. }
             | Self::Destination { netns, .. }
+            | Self::Flow { netns, .. }
             | Self::Process { netns, .. }
             | Self::Device { netns, .. } => Some(netns),
         }
@@ -111,8 +138,11 @@ impl Subject {
     /// The processes that own the subject, as far as they are known.
     pub fn owners(&self) -> &[Owner] {
         match self {
-            Self::Listener { owners, .. } | Self::Destination { owners, .. } | Self::Process { owners, .. } => owners,
-            Self::Host | Self::Netns { .. } | Self::Cpu { .. } | Self::Device { .. } => &[],
+            Self::Listener { owners, .. }
+            | Self::Destination { owners, .. }
+            | Self::Flow { owners, .. }
+            | Self::Process { owners, .. } => owners,
+            Self::Host | Self::Netns { .. } | Self::Cgroup { .. } | Self::Cpu { .. } | Self::Device { .. } => &[],
         }
     }
 }
@@ -124,6 +154,9 @@ impl fmt::Display for Subject {
             Self::Netns { netns } => write!(f, "namespace {netns}"),
             Self::Listener { local, .. } => f.write_str(local),
             Self::Destination { source, destination, .. } => write!(f, "{source} → {destination}"),
+            Self::Flow { local, remote, alike: 0, .. } => write!(f, "{local} ↔ {remote}"),
+            Self::Flow { local, remote, alike, .. } => write!(f, "{local} ↔ {remote} and {alike} more"),
+            Self::Cgroup { path, unit } => f.write_str(unit.as_ref().unwrap_or(path)),
             Self::Process { owners, local, .. } => match (owners.first(), local) {
                 (Some(owner), _) => write!(f, "{} (pid {})", owner.comm, owner.pid),
                 (None, Some(local)) => f.write_str(local),

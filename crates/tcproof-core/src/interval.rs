@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::flow::{FlowWatch, Flows};
 use crate::reading::{Absent, Reading};
 use crate::snapshot::{Endpoint, Listener, Netns, NetnsId, Snapshot};
 
@@ -26,6 +27,9 @@ pub struct Interval {
 pub struct Looks {
     /// A watch per namespace and listener's cookie.
     pub listeners: BTreeMap<NetnsId, BTreeMap<u64, ListenerWatch>>,
+    /// The flows of each namespace that has any.
+    #[serde(default)]
+    pub flows: BTreeMap<NetnsId, Reading<Flows>>,
 }
 
 /// A listener's queue over the window, folded from the looks at it.
@@ -246,6 +250,20 @@ impl<'a> NetnsChange<'a> {
     /// The watches of its listeners.
     pub fn listeners(&self) -> impl Iterator<Item = &'a ListenerWatch> + use<'a> {
         self.interval.looks.listeners.get(&self.id).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// What was seen of its flows; not needed where it has none.
+    pub fn flows(&self) -> Reading<&'a Flows> {
+        match self.interval.looks.flows.get(&self.id) {
+            Some(flows) => flows.as_ref(),
+            None => Reading::Absent(Absent::NotNeeded),
+        }
+    }
+
+    /// The flows that were watched.
+    pub fn watched_flows(&self) -> impl Iterator<Item = &'a FlowWatch> + use<'a> {
+        let flows = self.interval.looks.flows.get(&self.id).and_then(Reading::value);
+        flows.into_iter().flat_map(|flows| &flows.watched)
     }
 
     /// The watch of the listeners at one endpoint (several with SO_REUSEPORT).

@@ -8,14 +8,17 @@ extern crate alloc;
 
 mod diagnose;
 mod finding;
+mod flow;
 mod interval;
 pub mod limits;
+pub mod path;
 mod reading;
 mod servers;
 pub mod snapshot;
 
-pub use diagnose::{Diagnosis, Verdict, diagnose, sockets_of_interest};
+pub use diagnose::{Diagnosis, FlowNote, Verdict, diagnose, sockets_of_interest};
 pub use finding::{Confidence, Evidence, Finding, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown};
+pub use flow::{FlowWatch, Flows};
 pub use interval::{Interval, ListenDrops, ListenerWatch, Looks, NetnsChange};
 pub use reading::{Absent, Reading};
 pub use servers::{ListenSetting, listen_setting, requested_backlog};

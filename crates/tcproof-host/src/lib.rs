@@ -4,13 +4,19 @@
 mod cgroup;
 pub mod diag;
 pub mod doctor;
+pub mod ethtool;
+mod flows;
 mod mounts;
 mod namespace;
+mod netlink;
 mod netns;
 mod observe;
+mod path;
 mod process;
 pub mod procfs;
 mod root;
+pub mod rtnl;
+mod sysfs;
 mod system;
 
 use std::fmt;

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use tcproof_core::limits::SocketSet;
 use tcproof_core::snapshot::{Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
 use tcproof_core::{Absent, Interval, ListenerWatch, Looks, Reading, sockets_of_interest};
 
 use crate::diag::Diag;
 use crate::netns::{self, Target};
-use crate::{Error, Options, Progress, Root, Scope, namespace, process, system};
+use crate::{Error, Options, Progress, Root, Scope, flows, namespace, path, process, system};
 
 /// Shortest time between two looks at the listeners.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -19,6 +20,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REST: u32 = 50;
 /// … but a window has at least this many looks.
 const LOOKS_AT_LEAST: u32 = 10;
+/// Shortest time between two looks at the flows …
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// … of which a window has at most this many.
+const SAMPLES_AT_MOST: u32 = 100;
+/// The flows to watch are chosen after this part of the window, at the latest after [`CHOOSE_WITHIN`].
+const CHOOSE_AFTER: u32 = 10;
+/// Longest time over which what flows move is compared.
+const CHOOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Progress is reported this often.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Of a namespace's processes so many are remembered, and have their CPU time read where it may matter.
@@ -40,14 +49,14 @@ pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<
         };
     }
     let found = netns::find(&root, &options.scope)?;
-    let places = found.targets.into_iter().map(|target| Place { target, diag: None }).collect();
+    let places = found.targets.into_iter().map(|target| Place { target, diag: None, flows: flows::Watch::default() }).collect();
     let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen };
 
     let mut interval = Interval::default();
     interval.before = watch.snapshot(&mut interval.looks, None);
     let wanted = sockets_of_interest(&interval.before, None);
     watch.find_owners(&mut interval.before, &wanted);
-    watch.look_on(options.window, &mut interval.looks, progress);
+    watch.look_on(&mut interval.before, options.window, &mut interval.looks, progress);
     interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
     interval.after.unseen = std::mem::take(&mut watch.unseen);
     let wanted = sockets_of_interest(&interval.after, Some(&interval));
@@ -60,14 +69,17 @@ fn still(root: &Root) -> Interval {
     let mut ns = namespace::read(root, "host", true);
     let why = Absent::Failed { what: "sockets".into(), error: "there is no sock_diag behind a directory".into() };
     ns.sockets = Sockets::absent(&why);
+    let looks = Looks { flows: [(NetnsId::default(), Reading::Absent(why.clone()))].into(), ..Looks::default() };
     ns.listeners = Reading::Absent(why);
+    let error = "there is no route netlink behind a directory".into();
+    ns.links = Reading::Absent(Absent::Failed { what: "devices' statistics".into(), error });
     let snapshot = Snapshot {
         host: system::host(root),
         system: system::read(root, true),
         namespaces: BTreeMap::from([(NetnsId::default(), ns)]),
         ..Snapshot::default()
     };
-    Interval { before: snapshot.clone(), after: snapshot, looks: Looks::default() }
+    Interval { before: snapshot.clone(), after: snapshot, looks }
 }
 
 /// A namespace under watch.
@@ -75,6 +87,15 @@ struct Place {
     target: Target,
     /// Opened at the first visit; it stays in the namespace wherever the thread goes.
     diag: Option<Result<Diag, Absent>>,
+    flows: flows::Watch,
+}
+
+/// The places whose sockets can be seen.
+fn seeing(places: &mut [Place]) -> impl Iterator<Item = (NetnsId, &mut Diag, &mut flows::Watch)> {
+    places.iter_mut().filter_map(|place| match &mut place.diag {
+        Some(Ok(diag)) => Some((place.target.id, diag, &mut place.flows)),
+        _ => None,
+    })
 }
 
 struct Watch<'a> {
@@ -93,6 +114,7 @@ impl Watch<'_> {
         thread::scope(|scope| {
             scope.spawn(|| {
                 snapshot.system = system::read(self.root, netns::is_initial(self.root));
+                let mut to_ask = path::ASKED;
                 for place in &mut self.places {
                     if let Err(why) = place.target.enter() {
                         refused.push(Unseen { what: format!("network namespace {}", place.target.name), why });
@@ -101,7 +123,8 @@ impl Watch<'_> {
                     let id = place.target.id;
                     let looks = looks.listeners.entry(id).or_default();
                     let ns_before = before.and_then(|before| before.namespaces.get(&id));
-                    let ns = place.visit(self.root, self.start, looks, &snapshot.system, ns_before);
+                    let mut ns = place.visit(self.root, self.start, looks, &snapshot.system, ns_before);
+                    ns.links = path::links(self.root, place.target.own, ns_before, &mut to_ask).into();
                     if !place.target.own && netns::is_initial(self.root) {
                         snapshot.system = system::read(self.root, true);
                     }
@@ -118,9 +141,23 @@ impl Watch<'_> {
         snapshot
     }
 
-    /// Looks at the listeners until the window is over.
-    fn look_on(&mut self, window: Duration, looks: &mut Looks, progress: &mut dyn FnMut(Progress)) {
+    /// Looks at the listeners and the flows until the window is over.
+    fn look_on(
+        &mut self,
+        before: &mut Snapshot,
+        window: Duration,
+        looks: &mut Looks,
+        progress: &mut dyn FnMut(Progress),
+    ) {
         let (start, mut taken, mut reported) = (Instant::now(), 0, None);
+        for (id, diag, flows) in seeing(&mut self.places) {
+            if let Some(ns) = before.namespaces.get(&id) {
+                flows.start(diag, ns);
+            }
+        }
+        let choose_at = start.elapsed() + (window / CHOOSE_AFTER).min(CHOOSE_WITHIN);
+        let sample_every = (window / SAMPLES_AT_MOST).max(SAMPLE_EVERY);
+        let (mut next_look, mut next_sample, mut chosen) = (Duration::ZERO, choose_at, false);
         loop {
             let elapsed = start.elapsed();
             if reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_EVERY) {
@@ -133,24 +170,71 @@ impl Watch<'_> {
                     looks: taken,
                 });
             }
-            let Some(left) = window.checked_sub(elapsed).filter(|left| !left.is_zero()) else { return };
-            let busy = cpu_time();
-            for place in &mut self.places {
-                let known = looks.listeners.entry(place.target.id).or_default();
-                if let Some(Ok(diag)) = &mut place.diag {
-                    let at = self.start.elapsed();
-                    // A look that fails is one look less; the one at the end says why.
-                    let _ = namespace::listeners(diag, |listener| look(known, listener, at, true));
-                }
+            if elapsed >= window {
+                break;
             }
-            taken += 1;
-            let cost = cpu_time().saturating_sub(busy);
-            let rest = (cost * REST).min(window / LOOKS_AT_LEAST).max(LOOK_EVERY);
-            thread::sleep(rest.min(left));
+            if elapsed >= next_look {
+                let cost = self.look_at_listeners(looks);
+                taken += 1;
+                let rest = (cost * REST).min(window / LOOKS_AT_LEAST).max(LOOK_EVERY);
+                next_look = start.elapsed() + rest;
+            }
+            if elapsed >= next_sample {
+                if chosen {
+                    self.look_at_flows();
+                } else {
+                    let unread = self.choose_flows();
+                    // Whether their readers are busy or asleep is told by their CPU time from here to the end.
+                    self.find_owners(before, &unread);
+                    chosen = true;
+                }
+                next_sample = elapsed + sample_every;
+            }
+            let next = next_look.min(next_sample).min(window);
+            thread::sleep(next.saturating_sub(start.elapsed()));
+        }
+        self.look_at_flows();
+        for place in &mut self.places {
+            let flows = match &place.diag {
+                Some(Err(why)) => Some(Reading::Absent(why.clone())),
+                _ => std::mem::take(&mut place.flows).finish(),
+            };
+            looks.flows.extend(flows.map(|flows| (place.target.id, flows)));
         }
     }
 
-    fn find_owners(&self, snapshot: &mut Snapshot, wanted: &tcproof_core::limits::SocketSet) {
+    /// Returns the CPU time it took.
+    fn look_at_listeners(&mut self, looks: &mut Looks) -> Duration {
+        let busy = cpu_time();
+        let start = self.start;
+        for (id, diag, _) in seeing(&mut self.places) {
+            let known = looks.listeners.entry(id).or_default();
+            let at = start.elapsed();
+            // A look that fails is one look less; the one at the end says why.
+            let _ = namespace::listeners(diag, |listener| look(known, listener, at, true));
+        }
+        cpu_time().saturating_sub(busy)
+    }
+
+    /// Returns the sockets whose readers do not keep up.
+    fn choose_flows(&mut self) -> SocketSet {
+        let mut choice = flows::Choice::default();
+        for (id, diag, flows) in seeing(&mut self.places) {
+            flows.offer(diag, id, &mut choice);
+        }
+        let at = self.start.elapsed();
+        flows::choose(seeing(&mut self.places), choice, at);
+        seeing(&mut self.places).flat_map(|(id, _, flows)| flows.unread().map(move |inode| (id, inode))).collect()
+    }
+
+    fn look_at_flows(&mut self) {
+        let start = self.start;
+        for (_, diag, flows) in seeing(&mut self.places) {
+            flows.look(diag, start.elapsed());
+        }
+    }
+
+    fn find_owners(&self, snapshot: &mut Snapshot, wanted: &SocketSet) {
         if !wanted.is_empty() {
             // Read anew: workers may have been forked since the start.
             let pids = netns::pids(self.root);

@@ -1,11 +1,11 @@
 //! Reads what exists once per kernel.
 
-use tcproof_core::snapshot::{Host, NeighbourTable, System};
+use tcproof_core::snapshot::{Host, NeighbourTable, PathSystem, System};
 use tcproof_core::{Absent, Reading};
 
 use crate::namespace::{knob, knob_number};
 use crate::procfs::stat::USER_HZ;
-use crate::{Root, procfs};
+use crate::{Root, path, procfs};
 
 /// The machine's facts.
 pub(crate) fn host(root: &Root) -> Host {
@@ -35,6 +35,12 @@ pub(crate) fn read(root: &Root, initial: bool) -> System {
         tcp_max_orphans: elsewhere(system.tcp_max_orphans),
         arp: table_elsewhere(system.arp),
         ndisc: table_elsewhere(system.ndisc),
+        path: PathSystem {
+            netdev_budget: elsewhere(system.path.netdev_budget),
+            netdev_budget_usecs: elsewhere(system.path.netdev_budget_usecs),
+            rps_sock_flow_entries: elsewhere(system.path.rps_sock_flow_entries),
+            ..system.path
+        },
         ..system
     }
 }
@@ -85,6 +91,7 @@ fn read_here(root: &Root) -> System {
         arp: neighbours(root, "arp_cache", "net.ipv4.neigh.default.gc_thresh3"),
         ndisc: neighbours(root, "ndisc_cache", "net.ipv6.neigh.default.gc_thresh3"),
         cpu: cpu().into(),
+        path: path::system(root),
     }
 }
 

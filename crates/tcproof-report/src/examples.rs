@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tcproof_core::snapshot::Host;
-use tcproof_core::{Confidence, Diagnosis, Finding, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown};
+use tcproof_core::{
+    Confidence, Diagnosis, Finding, FlowNote, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown,
+};
 
 pub(crate) fn owner(pid: u32, comm: &str, unit: Option<&str>) -> Owner {
     let cgroup = unit.map(|unit| format!("/system.slice/{unit}"));
@@ -54,6 +56,28 @@ pub(crate) fn quiet() -> Diagnosis {
         listeners_seen: true,
         checked: 41,
         sockets: Some(11_842),
+        open_flows: 9_120,
+        flows: vec![
+            flow("10.0.0.7:443", "10.0.0.9:50124", true, 184_000_000, "path"),
+            flow("[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535", "[2001:db8::1]:443", false, 12_400_000, "sender"),
+            flow("10.0.0.7:443", "10.0.0.9:50125", true, 9_000, "application"),
+            flow("10.0.0.7:443", "10.0.0.9:50126", true, 0, "application"),
+        ],
+    }
+}
+
+fn flow(local: &str, remote: &str, sends: bool, bits_per_second: u64, bound_by: &str) -> FlowNote {
+    FlowNote {
+        netns: "host".into(),
+        local: local.into(),
+        remote: remote.into(),
+        owners: vec![],
+        sends,
+        bits_per_second,
+        bound_by: bound_by.into(),
+        congestion: "cubic".into(),
+        mptcp: false,
+        rtt_ms: 51.25,
     }
 }
 
@@ -176,6 +200,8 @@ pub(crate) fn blind() -> Diagnosis {
         namespaces: 1,
         listeners_seen: false,
         sockets: None,
+        open_flows: 0,
+        flows: vec![],
         unknown: (0..6).map(|n| reading(["accept-queue", "loss", "nic-ring", "path-mtu"][n % 4], n)).collect(),
         ..quiet()
     }

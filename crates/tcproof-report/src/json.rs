@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use tcproof_core::{
-    Confidence, Diagnosis, Evidence, Finding, Headroom, Remedy, RuledOut, State, Subject, Unknown, Verdict,
+    Confidence, Diagnosis, Evidence, Finding, FlowNote, Headroom, Remedy, RuledOut, State, Subject, Unknown, Verdict,
 };
 
 /// The JSON Schema of [`check`].
@@ -46,6 +46,8 @@ struct Check<'a> {
     headroom: Vec<&'a Headroom>,
     #[serde(skip_serializing_if = "Option::is_none")]
     headroom_left_out: Option<usize>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    flows: &'a [FlowNote],
     unknown: &'a [Unknown],
 }
 
@@ -112,6 +114,7 @@ impl<'a> Check<'a> {
             findings: findings.iter().map(FindingView::new).collect(),
             headroom,
             headroom_left_out: Some(left_out).filter(|n| *n > 0),
+            flows: &diagnosis.flows,
             unknown,
         }
     }
@@ -212,6 +215,14 @@ mod tests {
             examples::listener("web", "[::]:80", vec![]),
             examples::destination("web", "10.0.0.1", "10.0.0.2:443"),
             Subject::Process { netns: netns(), owners: vec![examples::owner(1, "a", None)], local: None },
+            Subject::Flow {
+                netns: netns(),
+                local: "10.0.0.1:80".into(),
+                remote: "10.0.0.2:443".into(),
+                alike: 9,
+                owners: vec![],
+            },
+            Subject::Cgroup { path: "/system.slice/api.service".into(), unit: Some("api.service".into()) },
             Subject::Cpu { cpu: 0 },
             Subject::Device { netns: netns(), device: "eth0".into() },
         ] {

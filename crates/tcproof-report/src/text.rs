@@ -32,6 +32,7 @@ pub fn check(diagnosis: &Diagnosis, style: &Style) -> String {
     } else {
         check.header();
         check.findings();
+        crate::flows::block(&mut check.screen, diagnosis, MARGIN);
         check.headroom();
         check.unknown();
     }
@@ -154,7 +155,7 @@ impl Check<'_> {
         self.screen.row(&[Cell::new(role, word, MARGIN)], Role::Heading, &heading);
         match owners(finding.subject.owners(), self.most(NAMES)) {
             Some(who) => self.field("who", &who),
-            None if matches!(finding.subject, Subject::Listener { .. }) => {
+            None if matches!(finding.subject, Subject::Listener { .. } | Subject::Flow { .. }) => {
                 self.field("who", "the process that holds it was not seen (tcproof doctor)");
             }
             None => {}

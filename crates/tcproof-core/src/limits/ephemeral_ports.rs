@@ -290,7 +290,8 @@ impl<'a> Ports<'a> {
         // A second, unless tcp_tw_reuse_delay (ms, since 6.14) says otherwise.
         let rest = ns.knob_number("net.ipv4.tcp_tw_reuse_delay").value().map_or(1.0, |ms| *ms as f64 / 1e3);
         let connects = *self.ns.counter("Tcp.ActiveOpens").value()? as f64 / seconds;
-        Some((connects * rest).ceil() as u32)
+        // Rounded up; `ceil` is not in `core`.
+        Some((connects * rest) as u32 + 1)
     }
 
     /// Whether all ports of a tuple were taken at both ends.

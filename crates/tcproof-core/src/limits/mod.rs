@@ -18,7 +18,11 @@ mod conntrack_table;
 mod ephemeral_ports;
 mod file_descriptors;
 mod neighbour_table;
+mod nic_ring;
 mod orphans;
+mod send_buffer;
+mod softirq_budget;
+mod softirq_cpu;
 mod softnet_backlog;
 mod syn_queue;
 mod tcp_memory;
@@ -32,13 +36,19 @@ pub static LIMITS: &[&Limit] = &[
     &ephemeral_ports::LIMIT,
     &file_descriptors::LIMIT,
     &neighbour_table::LIMIT,
+    &nic_ring::LIMIT,
     &orphans::LIMIT,
+    &send_buffer::LIMIT,
+    &softirq_budget::LIMIT,
+    &softirq_cpu::LIMIT,
     &softnet_backlog::LIMIT,
     &syn_queue::LIMIT,
     &tcp_memory::LIMIT,
     &time_wait_table::LIMIT,
 ];
 // </limits>
+
+pub(crate) mod throttle;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -47,6 +57,8 @@ pub(crate) mod testing;
 pub use close_wait_leak::worth_a_dump as close_wait_worth_a_dump;
 pub use ephemeral_ports::{usable_ports, worth_a_dump as ports_worth_a_dump};
 pub use orphans::worth_a_dump as fin_wait2_worth_a_dump;
+pub(crate) use softnet_backlog::cpus as softnet_cpus;
+pub use throttle::{in_bits, is_unread};
 
 /// A queue, table, range, budget or window that TCP traffic can exhaust.
 #[derive(Debug)]

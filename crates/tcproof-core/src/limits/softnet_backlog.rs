@@ -24,7 +24,9 @@
 //!
 //! ## Look-alikes
 //! - Loss on the path: segments are sent again while no CPU drops anything.
-//! - A network card's full ring: the device's `rx_missed_errors`, or its `rx_dropped`, grow; `softnet_stat` does not.
+//! - `nic-ring`: the ring of a network card is full, its `rx_missed_errors` grow; `softnet_stat` counts no drop. In
+//!   `/proc/net/dev` and `ip -s link` those are part of the card's dropped packets, `ip -s -s link` tells them apart.
+//! - `softirq-budget`: rounds of the receive softirq end with work left (column 3). That alone drops nothing.
 //! - `conntrack-table`: packets of new connections vanish in the namespace that tracks them, no CPU drops.
 //!
 //! ## Remedy
@@ -46,7 +48,7 @@ use super::{Detected, Limit, beyond_skew, no_owners, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
-use crate::snapshot::SoftnetCpu;
+use crate::snapshot::{Device, SoftnetCpu};
 
 /// The packet backlog of a CPU.
 pub(super) static LIMIT: Limit = Limit {
@@ -54,7 +56,7 @@ pub(super) static LIMIT: Limit = Limit {
     title: "packet backlog",
     causes: &[("queue-full", "packets arrive for the CPU faster than it takes them from its backlog")],
     reads: &["softnet_stat dropped", "softnet_stat flow_limit", "softnet_stat backlog", "rx_dropped of devices"],
-    look_alikes: &["conntrack-table"],
+    look_alikes: &["conntrack-table", "nic-ring"],
     knobs: &["net.core.netdev_max_backlog"],
     scenarios: &[],
     source: include_str!("softnet_backlog.rs"),
@@ -69,18 +71,21 @@ pub(super) static LIMIT: Limit = Limit {
 const LONGEST: u64 = 10_000;
 
 /// One CPU over the window.
-struct Cpu {
-    cpu: u32,
-    processed: u64,
+pub(crate) struct Cpu {
+    pub(crate) cpu: u32,
+    /// Packets that it took in.
+    pub(crate) processed: u64,
     /// All that was dropped at its backlog.
-    dropped: u64,
+    pub(crate) dropped: u64,
     /// Those of them that the flow limit dropped.
-    flow_limit: u64,
+    pub(crate) flow_limit: u64,
+    /// Rounds of its receive softirq that ended with work left.
+    pub(crate) squeezed: u64,
     backlog: Option<u32>,
 }
 
 /// Every online CPU, or why nothing can be said about it.
-fn cpus(interval: &Interval) -> Result<Vec<(u32, Reading<Cpu>)>, Absent> {
+pub(crate) fn cpus(interval: &Interval) -> Result<Vec<(u32, Reading<Cpu>)>, Absent> {
     let before = interval.before.system.softnet.as_ref().ok()?;
     let after = interval.after.system.softnet.as_ref().ok()?;
     // Before 5.10 a row has no CPU number: after a CPU came or went, rows can't be matched.
@@ -112,6 +117,7 @@ fn change(interval: &Interval, start: &SoftnetCpu, end: &SoftnetCpu) -> Reading<
             processed: u64::from(end.processed.wrapping_sub(start.processed)),
             dropped: interval.growth32(&name, start.dropped, end.dropped).ok()?,
             flow_limit: interval.growth32(&name, start.flow_limit, end.flow_limit).ok()?,
+            squeezed: interval.growth32(&name, start.time_squeeze, end.time_squeeze).ok()?,
             backlog: end.backlog,
         })
     };
@@ -121,18 +127,33 @@ fn change(interval: &Interval, start: &SoftnetCpu, end: &SoftnetCpu) -> Reading<
 /// The one device whose own counter tells the same drops, as "eth0 of NAMESPACE".
 fn device(interval: &Interval, dropped: u64) -> Option<(String, u64)> {
     let mut same = interval.namespaces().flat_map(|ns| {
-        let (before, after) = (ns.before.devices.value(), ns.after.devices.value());
-        let pairs = before.into_iter().zip(after).flat_map(|(before, after)| {
-            after.iter().filter_map(|(name, end)| Some((name, before.get(name)?.rx_dropped, end.rx_dropped)))
-        });
-        let alike = pairs.filter_map(|(name, start, end)| {
-            let growth = end.checked_sub(start)?;
+        let growths = rx_dropped(&ns).into_iter().filter(|(_, growth)| {
             let apart = growth.abs_diff(dropped);
-            (growth > 0 && !beyond_skew(apart, dropped)).then(|| (format!("{name} of {}", ns.name()), growth))
+            *growth > 0 && !beyond_skew(apart, dropped)
         });
-        alike.collect::<Vec<_>>()
+        growths.map(|(name, growth)| (format!("{name} of {}", ns.name()), growth)).collect::<Vec<_>>()
     });
     same.next().filter(|_| same.next().is_none())
+}
+
+/// By how much `rx_dropped` of each device grew: as netlink tells it, else as `/proc/net/dev` does, which adds what a
+/// card's ring missed.
+fn rx_dropped<'a>(ns: &NetnsChange<'a>) -> Vec<(&'a str, u64)> {
+    if let (Some(before), Some(after)) = (ns.before.links.value(), ns.after.links.value()) {
+        let pairs = after.iter().filter_map(|(name, end)| {
+            let (start, end) = (before.get(name)?.stats.value()?, end.stats.value()?);
+            Some((name.as_str(), end.rx_dropped.checked_sub(start.rx_dropped)?))
+        });
+        return pairs.collect();
+    }
+    let (before, after) = (ns.before.devices.value(), ns.after.devices.value());
+    let pairs = before.into_iter().zip(after).flat_map(|(before, after)| {
+        let pair = |(name, end): (&'a String, &Device)| {
+            Some((name.as_str(), end.rx_dropped.checked_sub(before.get(name)?.rx_dropped)?))
+        };
+        after.iter().filter_map(pair)
+    });
+    pairs.collect()
 }
 
 fn headroom(interval: &Interval) -> Vec<Headroom> {
@@ -289,7 +310,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 mod tests {
     use super::super::testing::{Host, absent, assert_clear, remedies, the_finding, unknowns};
     use super::*;
-    use crate::snapshot::{Device, Snapshot};
+    use crate::snapshot::{Link, LinkStats, Snapshot};
 
     const START: u32 = u32::MAX - 99;
 
@@ -352,6 +373,22 @@ mod tests {
         let subjects: Vec<_> = findings.iter().map(|f| (f.subject.clone(), f.hurt)).collect();
         assert_eq!(subjects, [(Subject::Cpu { cpu: 0 }, 400), (Subject::Cpu { cpu: 1 }, 77)]);
         insta::assert_snapshot!(findings[1].summary, @"77 packets dropped at the backlog of CPU 1 in 5.0 s; received by veth0 of own");
+    }
+
+    #[test]
+    fn netlinks_rx_dropped_is_without_what_the_ring_missed() {
+        // /proc/net/dev says 477 for the card, which missed them in its ring, and for the veth, which dropped them.
+        let proc = device(device(dropped([(477, 0), (0, 0)]), "eth0", 477), "veth0", 477);
+        assert!(!the_finding(&LIMIT, &proc).summary.contains("received by"));
+        let link = |rx_dropped, rx_missed_errors| Link {
+            stats: Reading::Present(LinkStats { rx_dropped, rx_missed_errors, ..LinkStats::default() }),
+            ..Link::default()
+        };
+        let set = |dropped, missed| {
+            Reading::Present([("eth0".into(), link(0, missed)), ("veth0".into(), link(dropped, 0))].into())
+        };
+        let netlink = proc.ns(|ns| ns.links = set(0, 0)).ns_after(|ns| ns.links = set(477, 477));
+        assert!(the_finding(&LIMIT, &netlink).summary.ends_with("received by veth0 of own"));
     }
 
     #[test]

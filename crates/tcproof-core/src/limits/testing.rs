@@ -8,11 +8,12 @@ use core::time::Duration;
 
 use super::{Detected, Limit};
 use crate::finding::{Finding, State};
+use crate::flow::{FlowWatch, Flows};
 use crate::interval::{Interval, ListenerWatch};
 use crate::reading::{Absent, Reading};
 use crate::snapshot::{
-    CloseWait, Conntrack, Endpoint, FileHandles, Inode, Listener, Netns, NetnsId, Pid, Process, Protocol, Service,
-    Snapshot,
+    CloseWait, Conntrack, CpuTime, Endpoint, FileHandles, Flow, FlowSample, Inode, Link, Listener, Netns, NetnsId, Pid,
+    Process, Protocol, Service, Snapshot, SoftnetCpu,
 };
 
 /// The namespace's inode.
@@ -86,6 +87,11 @@ impl Host {
         before.system.files = Reading::Present(FileHandles { open: 1_000, max: 100_000 });
         let after = Snapshot { at: Duration::from_millis(WINDOW), ..before.clone() };
         Self(Interval { before, after, ..Interval::default() })
+    }
+
+    /// One that was made elsewhere.
+    pub(crate) fn of(interval: Interval) -> Self {
+        Self(interval)
     }
 
     /// The finished interval.
@@ -221,6 +227,38 @@ impl Host {
         })
     }
 
+    /// A flow, with all the looks at it.
+    pub(crate) fn flow(mut self, stream: Stream) -> Self {
+        let flows = self.0.looks.flows.entry(OWN).or_insert_with(|| Reading::Present(Flows::default()));
+        if let Reading::Present(flows) = flows {
+            flows.by_rate = true;
+            flows.established += 1;
+            flows.watched.push(stream.watch);
+        }
+        self
+    }
+
+    /// Another namespace that looks like the first one, with a flow in it.
+    pub(crate) fn flow_elsewhere(mut self, name: &str, stream: Stream) -> Self {
+        let id = NetnsId(OWN.0 + 1);
+        self = self.both(|snapshot| {
+            let ns = Netns { name: name.into(), own: false, ..own(snapshot).clone() };
+            snapshot.namespaces.entry(id).or_insert(ns);
+        });
+        let flows = Flows { established: 1, by_rate: true, watched: [stream.watch].into(), ..Flows::default() };
+        self.0.looks.flows.insert(id, Reading::Present(flows));
+        self
+    }
+
+    /// A process used so much of one CPU over the window; after [`Host::process`].
+    pub(crate) fn cpu_share(self, pid: Pid, share: f64) -> Self {
+        self.after(|snapshot| {
+            if let Some(process) = snapshot.processes.get_mut(&pid) {
+                process.user_time = Reading::Present(Duration::from_secs_f64(WINDOW as f64 / 1e3 * share));
+            }
+        })
+    }
+
     /// Half-open connections to a concrete local address, at both ends.
     pub(crate) fn half_open(self, local: &str, count: u32) -> Self {
         self.ns(|ns| {
@@ -261,6 +299,62 @@ impl Host {
         self.before(|s| set(s, before)).after(|s| set(s, after))
     }
 
+    /// A device, the same at both ends.
+    pub(crate) fn link(self, name: &str, link: Link) -> Self {
+        self.ns(|ns| {
+            if ns.links.value().is_none() {
+                ns.links = Reading::Present(BTreeMap::new());
+            }
+            if let Reading::Present(links) = &mut ns.links {
+                links.insert(name.into(), link.clone());
+            }
+        })
+    }
+
+    /// Edits a device at both ends.
+    pub(crate) fn link_both(self, name: &str, edit: impl Fn(&mut Link)) -> Self {
+        self.ns(|ns| edit(link_of(ns, name)))
+    }
+
+    /// Edits a device at the end.
+    pub(crate) fn link_after(self, name: &str, edit: impl FnOnce(&mut Link)) -> Self {
+        self.ns_after(|ns| edit(link_of(ns, name)))
+    }
+
+    /// CPUs by the share of the window that they spent in soft interrupts, idle else, and by the packets that they took in.
+    pub(crate) fn cpus(self, cpus: &[(f64, u32)]) -> Self {
+        let set = |snapshot: &mut Snapshot, window: f64, packets: u32| {
+            let numbered = || (0..).zip(cpus);
+            let time = |(cpu, (softirq, _)): (u32, &(f64, u32))| CpuTime {
+                cpu,
+                softirq: Duration::from_secs_f64(9.0 + window * softirq),
+                idle: Duration::from_secs_f64(99.0 + window * (1.0 - softirq)),
+                ..CpuTime::default()
+            };
+            let row = |(cpu, (_, processed)): (u32, &(f64, u32))| SoftnetCpu {
+                cpu,
+                processed: 7 + processed * packets,
+                backlog: Some(0),
+                ..SoftnetCpu::default()
+            };
+            snapshot.system.path.cpus = Reading::Present(numbered().map(time).collect());
+            snapshot.system.softnet = Reading::Present(numbered().map(row).collect());
+            snapshot.system.path.ksoftirqd =
+                Reading::Present(numbered().map(|(cpu, _)| (cpu, Duration::from_secs(1))).collect());
+        };
+        let seconds = WINDOW as f64 / 1000.0;
+        self.before(|s| set(s, 0.0, 0)).after(|s| set(s, seconds, 1))
+    }
+
+    /// Edits a CPU's row of softnet_stat at the end; after [`Host::cpus`].
+    pub(crate) fn softnet_after(self, cpu: usize, edit: impl FnOnce(&mut SoftnetCpu)) -> Self {
+        self.after(|s| {
+            if let Reading::Present(rows) = &mut s.system.softnet {
+                edit(&mut rows[cpu]);
+            }
+        })
+    }
+
     /// A field of conntrack's statistics grew; after [`Host::conntrack`].
     pub(crate) fn conntrack_grew(self, field: &str, by: u64) -> Self {
         self.ns_after(|ns| {
@@ -273,6 +367,13 @@ impl Host {
 
 fn own(snapshot: &mut Snapshot) -> &mut Netns {
     snapshot.namespaces.get_mut(&OWN).expect("every test host has its namespace")
+}
+
+fn link_of<'a>(ns: &'a mut Netns, name: &str) -> &'a mut Link {
+    match &mut ns.links {
+        Reading::Present(links) => links.get_mut(name).expect("a device that the test made"),
+        Reading::Absent(_) => panic!("no devices"),
+    }
 }
 
 /// A listener in the making: backlog 128, never a connection in its queue, nothing dropped.
@@ -374,6 +475,106 @@ impl Listen {
     /// The process that holds it; described with [`Host::process`].
     pub(crate) fn pid(mut self, pid: Pid) -> Self {
         self.pid = Some(pid);
+        self
+    }
+}
+
+/// A flow in the making, seen 51 times in the window: an established connection over a path of 50 ms through which
+/// nothing moves. A test says what moves and what is full.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    watch: FlowWatch,
+}
+
+/// Maximum segment of a made-up flow.
+pub(crate) const MSS: u32 = 1_448;
+
+impl Stream {
+    /// Its cookie and inode are the local port's number.
+    pub(crate) fn between(local: &str, remote: &str) -> Self {
+        let (local, remote) = (endpoint(local), endpoint(remote));
+        let flow = Flow {
+            local,
+            remote,
+            cookie: local.port.into(),
+            inode: local.port.into(),
+            cgroup_id: None,
+            protocol: Protocol::Tcp,
+            congestion: "cubic".into(),
+        };
+        let idle = FlowSample {
+            rto: 254_000,
+            snd_mss: MSS,
+            rcv_mss: MSS,
+            pmtu: 1_500,
+            rcv_ssthresh: 64_088,
+            rtt: 50_500,
+            min_rtt: 50_000,
+            snd_ssthresh: 0x7fff_ffff,
+            snd_cwnd: 10,
+            last_data_sent_ms: 9_000,
+            last_data_recv_ms: 9_000,
+            last_ack_recv_ms: 9_000,
+            wscale: (7, 7),
+            snd_wnd: Some(65_536),
+            rcv_wnd: Some(64_088),
+            dsack_dups: Some(0),
+            reord_seen: Some(0),
+            total_rto: Some(0),
+            rcvbuf: 131_072,
+            sndbuf: 87_040,
+            ..FlowSample::default()
+        };
+        let at = |n: u64| FlowSample { at: Duration::from_millis(n * WINDOW / 50), ..idle };
+        Self { watch: FlowWatch { flow, samples: (0..=50).map(at).collect(), gone: false } }
+    }
+
+    /// Edits every look; `t` is its time in seconds.
+    pub(crate) fn each(mut self, edit: impl Fn(f64, &mut FlowSample)) -> Self {
+        for sample in &mut self.watch.samples {
+            edit(sample.at.as_secs_f64(), sample);
+        }
+        self
+    }
+
+    /// Sends without a pause at so many bytes a second, acknowledged as they go; segments of a round trip in flight.
+    pub(crate) fn sends(self, rate: f64) -> Self {
+        self.each(|t, s| {
+            s.bytes_acked = 1_000 + (rate * t) as u64;
+            s.data_segs_out = (rate * t / f64::from(MSS)) as u32;
+            s.busy_time = (t * 1e6) as u64;
+            s.unacked = (rate * f64::from(s.rtt) / 1e6 / f64::from(MSS)) as u32;
+            s.wqueue = s.unacked * MSS;
+            s.wmem_queued = s.wqueue * 2;
+            s.delivery_rate = rate as u64;
+            s.timer = crate::snapshot::Timer::Retransmit;
+            (s.last_data_sent_ms, s.last_ack_recv_ms) = (1, 1);
+        })
+    }
+
+    /// Receives at so many bytes a second, all of which are read at once.
+    pub(crate) fn receives(self, rate: f64) -> Self {
+        self.each(|t, s| {
+            s.bytes_received = 1_000 + (rate * t) as u64;
+            s.data_segs_in = (rate * t / f64::from(MSS)) as u32;
+            s.last_data_recv_ms = 1;
+        })
+    }
+
+    /// All the looks at it.
+    pub(crate) fn into_watch(self) -> FlowWatch {
+        self.watch
+    }
+
+    /// The congestion control algorithm.
+    pub(crate) fn congestion(mut self, name: &str) -> Self {
+        self.watch.flow.congestion = name.into();
+        self
+    }
+
+    /// Another socket on the same port.
+    pub(crate) fn cookie(mut self, cookie: u64) -> Self {
+        (self.watch.flow.cookie, self.watch.flow.inode) = (cookie, cookie);
         self
     }
 }

@@ -1,5 +1,7 @@
 //! What a host looks like at one instant: everything that was read, and why what is missing was not.
 
+mod flow;
+mod path;
 mod sockets;
 mod system;
 
@@ -12,6 +14,11 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use flow::{CaState, Flow, FlowSample, IdleFlows, Timer};
+pub use path::{
+    Channels, Coalesce, CpuTime, Interrupt, Link, LinkSettings, LinkStats, Offloads, PathSystem, Qdisc, Rings, Rss,
+    SoftirqCpu, Steering,
+};
 pub use sockets::{
     CloseWait, Endpoint, FinWait2, Listener, OpenSocket, PortFold, PortUse, Protocol, Service, Sockets, SourcePorts,
     Tuple, TupleUse,
@@ -101,6 +108,9 @@ pub struct Netns {
     pub conntrack: Conntrack,
     /// Receive and transmit counters of the devices, by name.
     pub devices: Reading<BTreeMap<String, Device>>,
+    /// The same devices as route netlink tells of them, with more counters, by name.
+    #[serde(default = "path::not_recorded")]
+    pub links: Reading<BTreeMap<String, Link>>,
     /// Details of non-listening sockets, where something called for them.
     pub sockets: Sockets,
     /// Processes known to live in it (bounded; for finding owners and naming containers).
@@ -119,6 +129,7 @@ impl Default for Netns {
             listeners: Reading::Absent(Absent::NotNeeded),
             conntrack: Conntrack::default(),
             devices: Reading::Absent(Absent::NotNeeded),
+            links: Reading::Absent(Absent::NotNeeded),
             sockets: Sockets::default(),
             pids: Vec::new(),
         }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::PathSystem;
 use crate::reading::{Absent, Reading};
 
 /// Readings that are the same in every namespace.
@@ -30,6 +31,9 @@ pub struct System {
     pub ndisc: NeighbourTable,
     /// CPU time of the whole host.
     pub cpu: Reading<CpuTimes>,
+    /// What packets pass on their way.
+    #[serde(default = "PathSystem::not_recorded")]
+    pub path: PathSystem,
 }
 
 impl Default for System {
@@ -48,6 +52,7 @@ impl Default for System {
             arp: NeighbourTable::default(),
             ndisc: NeighbourTable::default(),
             cpu: absent(),
+            path: PathSystem::default(),
         }
     }
 }

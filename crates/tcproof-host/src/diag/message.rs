@@ -13,7 +13,12 @@ const HEADER: usize = 16;
 const BODY: usize = 72;
 const AF_INET6: u8 = 10;
 const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_CONG: u16 = 4;
 const INET_DIAG_SKMEMINFO: u16 = 7;
+const INET_DIAG_ULP_INFO: u16 = 19;
+const INET_ULP_INFO_NAME: u16 = 1;
+const INET_ULP_INFO_MPTCP: u16 = 3;
+const MPTCP_SUBFLOW_ATTR_TOKEN_LOC: u16 = 2;
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// Index of `SK_MEMINFO_DROPS`.
 const DROPS: usize = 8;
@@ -122,19 +127,70 @@ impl<'a> Socket<'a> {
         Some(u64::from_ne_bytes(self.attribute(INET_DIAG_CGROUP_ID)?.get(..8)?.try_into().ok()?))
     }
 
-    fn attribute(&self, wanted: u16) -> Option<&'a [u8]> {
-        let mut rest = self.attributes;
-        while rest.len() >= 4 {
-            let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
-            let kind = u16::from_ne_bytes([rest[2], rest[3]]);
-            let value = rest.get(4..length)?;
-            if kind == wanted {
-                return Some(value);
-            }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        }
-        None
+    /// `TCP_ESTABLISHED` and so on.
+    pub fn state(&self) -> u8 {
+        self.body[1]
     }
+
+    /// `idiag_timer` and its expiry in milliseconds.
+    pub fn timer(&self) -> (u8, u32) {
+        (self.body[2], self.u32_at(52))
+    }
+
+    /// Times that the running timer has expired in a row without an answer (`idiag_retrans`).
+    pub fn retransmits(&self) -> u8 {
+        self.body[3]
+    }
+
+    /// The token that a subflow shares with its MPTCP socket; needs CAP_NET_ADMIN.
+    pub fn mptcp_token(&self) -> Option<u32> {
+        let ulp = self.attribute(INET_DIAG_ULP_INFO)?;
+        let token = attribute(attribute(ulp, INET_ULP_INFO_MPTCP)?, MPTCP_SUBFLOW_ATTR_TOKEN_LOC)?;
+        Some(u32::from_ne_bytes(token.get(..4)?.try_into().ok()?))
+    }
+
+    /// Whether it is a subflow of an MPTCP socket, as far as the kernel says.
+    pub fn is_subflow(&self) -> bool {
+        let name = self.attribute(INET_DIAG_ULP_INFO).and_then(|ulp| attribute(ulp, INET_ULP_INFO_NAME));
+        name.is_some_and(|name| name.starts_with(b"mptcp\0"))
+    }
+
+    /// Name of the congestion control algorithm; needs [`super::Extensions::CONG`].
+    pub fn congestion(&self) -> Option<String> {
+        let name = self.attribute(INET_DIAG_CONG)?;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// `struct tcp_info`, as long as this kernel has it (of an MPTCP socket, `struct mptcp_info`).
+    pub fn info(&self) -> Option<&'a [u8]> {
+        self.attribute(INET_DIAG_INFO)
+    }
+
+    /// The words of `SK_MEMINFO_*`.
+    pub fn memory(&self) -> Option<&'a [u8]> {
+        self.attribute(INET_DIAG_SKMEMINFO)
+    }
+
+    fn attribute(&self, wanted: u16) -> Option<&'a [u8]> {
+        attribute(self.attributes, wanted)
+    }
+}
+
+/// The value of the first attribute of that kind.
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    /// Set on attributes that hold others.
+    const NLA_F_NESTED: u16 = 1 << 15;
+    while rest.len() >= 4 {
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        let kind = u16::from_ne_bytes([rest[2], rest[3]]);
+        let value = rest.get(4..length)?;
+        if kind & !NLA_F_NESTED == wanted {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    None
 }
 
 /// Reads one buffer of a dump's answer; says whether the dump is complete.

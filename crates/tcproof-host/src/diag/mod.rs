@@ -5,6 +5,7 @@
 
 mod message;
 mod request;
+mod tcp_info;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,12 +14,16 @@ use std::time::Duration;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use tcproof_core::Absent;
+use tcproof_core::snapshot::Flow;
 
 pub use message::{Socket, dump_messages};
 pub use request::{Extensions, Ports, Request, States};
+pub use tcp_info::{counts, sample};
 
 /// The kernel fills at most 32 KiB of a dump's buffer; a larger one saves nothing.
 const BUFFER_BYTES: usize = 32 * 1024;
+/// One socket with all that is asked for is less than 1 KiB.
+const ONE_SOCKET_BYTES: usize = 4096;
 /// A kernel that does not answer a dump within this time is reported, not waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -49,6 +54,43 @@ impl Diag {
         Ok(Self { fd, sequence: 0 })
     }
 
+    /// Looks at one connection, without a walk of the table; `device` is the index of the one it is bound to. `None` when
+    /// it is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or its answer is not a socket.
+    pub fn look<T>(
+        &mut self,
+        flow: &Flow,
+        device: u32,
+        extensions: Extensions,
+        mut read: impl FnMut(&Socket<'_>) -> T,
+    ) -> Result<Option<T>, Absent> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let bytes = request::lookup(flow, device, extensions, self.sequence);
+        rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
+            .map_err(|errno| absent(&errno.into()))?;
+        let mut buffer = [0; ONE_SOCKET_BYTES];
+        let read_bytes = self.receive(&mut buffer)?;
+        let mut seen = None;
+        match dump_messages(&buffer[..read_bytes], self.sequence, |socket| seen = Some(read(socket))) {
+            // No such connection (any more): ENOENT, or ESTALE where the ports are another one's by now.
+            Err(_) if gone(&buffer[..read_bytes]) => Ok(None),
+            Err(why) => Err(why),
+            Ok(_) => Ok(seen),
+        }
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> Result<usize, Absent> {
+        loop {
+            match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
+                Ok((read, _)) => return Ok(read),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(absent(&errno.into())),
+            }
+        }
+    }
+
     /// Dumps the sockets that the request describes, in the order of the kernel's tables.
     ///
     /// # Errors
@@ -61,16 +103,18 @@ impl Diag {
         // Not kept: a host of a thousand namespaces has a thousand of these.
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let (read, _) = match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
-                Ok(read) => read,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(errno) => return Err(absent(&errno.into())),
-            };
+            let read = self.receive(&mut buffer)?;
             if dump_messages(&buffer[..read], self.sequence, &mut each)? {
                 return Ok(());
             }
         }
     }
+}
+
+/// Whether an answer says that there is no such connection.
+fn gone(answer: &[u8]) -> bool {
+    let errno = |raw: rustix::io::Errno| answer.get(16..20) == Some(&raw.raw_os_error().wrapping_neg().to_ne_bytes());
+    errno(rustix::io::Errno::NOENT) || errno(rustix::io::Errno::STALE)
 }
 
 /// An error of the netlink socket, in the words of a reading.
@@ -96,6 +140,7 @@ fn absent(error: &io::Error) -> Absent {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use tcproof_core::snapshot::{Endpoint, Protocol};
 
     #[test]
     fn the_kernel_shows_a_listener_with_its_backlog_inode_and_drops() {
@@ -114,6 +159,47 @@ mod tests {
             })
             .unwrap();
         assert_eq!(seen, [(inode, 0, true, Some(0))]);
+    }
+
+    #[test]
+    fn one_connection_is_found_by_its_hash_and_told_apart_from_one_that_is_gone() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                println!("SKIP: {address} can't be bound here");
+                continue;
+            };
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let server = listener.accept().unwrap().0;
+            let mut diag = Diag::open().unwrap();
+            let mut flow = Flow {
+                local: Endpoint::new(client.local_addr().unwrap().ip(), client.local_addr().unwrap().port()),
+                remote: Endpoint::new(client.peer_addr().unwrap().ip(), client.peer_addr().unwrap().port()),
+                // ~0 is "any" (INET_DIAG_NOCOOKIE).
+                cookie: u64::MAX,
+                inode: 0,
+                cgroup_id: None,
+                protocol: Protocol::Tcp,
+                congestion: String::new(),
+            };
+            let whole = Extensions::INFO.and(Extensions::SKMEMINFO).and(Extensions::CONG);
+            let mut look = |flow: &Flow| {
+                diag.look(flow, 0, whole, |socket| {
+                    (sample(socket, Duration::ZERO).unwrap(), socket.congestion().unwrap(), socket.cookie())
+                })
+            };
+            std::io::Write::write_all(&mut &client, b"hello").unwrap();
+            let (seen, congestion, cookie) = look(&flow).unwrap().unwrap();
+            assert!(seen.snd_cwnd > 0 && seen.sndbuf > 0 && !congestion.is_empty());
+            flow.cookie = cookie;
+            assert!(look(&flow).unwrap().is_some());
+            // Another connection of the same ports is another one.
+            flow.cookie = cookie ^ 1;
+            assert_eq!(look(&flow), Ok(None));
+            flow.cookie = cookie;
+            drop((client, server));
+            flow.remote.port ^= 1;
+            assert_eq!(look(&flow), Ok(None));
+        }
     }
 
     #[test]

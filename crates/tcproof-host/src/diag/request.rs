@@ -1,6 +1,9 @@
 //! Requests to `sock_diag`.
 
+use std::net::IpAddr;
 use std::ops::BitOr;
+
+use tcproof_core::snapshot::Flow;
 
 /// Message type of the old interface (`TCPDIAG_GETSOCK`), whose family 0 walks the tables once for IPv4 and IPv6 together.
 const TCPDIAG_GETSOCK: u16 = 18;
@@ -26,6 +29,8 @@ impl States {
     pub const SYN_RECV: Self = Self(1 << 3);
     /// Closed here, the peer has acknowledged but not closed.
     pub const FIN_WAIT2: Self = Self(1 << 5);
+    /// Connections through which data may still move: open at one end at least.
+    pub const OPEN: Self = Self(1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11);
     /// Closed by the peer, not here.
     pub const CLOSE_WAIT: Self = Self(1 << 8);
     /// Listening.
@@ -49,8 +54,17 @@ pub struct Extensions(u8);
 impl Extensions {
     /// `struct tcp_info`.
     pub const INFO: Self = Self(1 << 1);
+    /// Name of the congestion control algorithm.
+    pub const CONG: Self = Self(1 << 3);
     /// Memory and drops of the socket.
     pub const SKMEMINFO: Self = Self(1 << 6);
+}
+
+impl Extensions {
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// A range of ports, both ends in it.
@@ -131,6 +145,39 @@ impl Request {
         bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
         bytes
     }
+}
+
+/// The message that asks for one connection, found by its hash: `SOCK_DIAG_BY_FAMILY` without `NLM_F_DUMP`. The cookie
+/// keeps a new connection of the same ports from being taken for it.
+pub(super) fn lookup(flow: &Flow, device: u32, extensions: Extensions, sequence: u32) -> Vec<u8> {
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    const IPPROTO_TCP: u8 = 6;
+    let address = |ip: IpAddr| {
+        let mut bytes = [0; 16];
+        match ip {
+            IpAddr::V4(four) => bytes[..4].copy_from_slice(&four.octets()),
+            IpAddr::V6(six) => bytes = six.octets(),
+        }
+        bytes
+    };
+    let family = if flow.local.addr.is_ipv6() { AF_INET6 } else { AF_INET };
+    let mut bytes = Vec::with_capacity(72);
+    bytes.extend(72_u32.to_ne_bytes());
+    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend(NLM_F_REQUEST.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend([family, IPPROTO_TCP, extensions.0, 0]);
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend(flow.local.port.to_be_bytes());
+    bytes.extend(flow.remote.port.to_be_bytes());
+    bytes.extend(address(flow.local.addr));
+    bytes.extend(address(flow.remote.addr));
+    bytes.extend(device.to_ne_bytes());
+    bytes.extend((flow.cookie as u32).to_ne_bytes());
+    bytes.extend(((flow.cookie >> 32) as u32).to_ne_bytes());
+    bytes
 }
 
 /// Appends a netlink attribute; all of ours are multiples of four bytes, so none is padded.

@@ -7,11 +7,13 @@
 pub mod cgroup;
 pub mod cpu_table;
 pub mod dev;
+pub mod interrupts;
 pub mod limits;
 pub mod netstat;
 pub mod numbers;
 pub mod snmp6;
 pub mod sockstat;
+pub mod softirqs;
 pub mod softnet;
 pub mod stat;
 
@@ -50,6 +52,10 @@ impl<'a> At<'a> {
         word.parse().map_err(|_| self.wrong("a whole number", word))
     }
 
+    fn number32(self, word: &str) -> Result<u32, Absent> {
+        word.parse().map_err(|_| self.wrong("a whole number of 32 bits", word))
+    }
+
     /// A counter; none where the kernel prints a negative number, which is no count (`Tcp.MaxConn` is -1: no limit).
     fn counter(self, word: &str) -> Result<Option<u64>, Absent> {
         match word.parse::<i64>() {
@@ -61,6 +67,14 @@ impl<'a> At<'a> {
     fn hex(self, word: &str) -> Result<u64, Absent> {
         u64::from_str_radix(word, 16).map_err(|_| self.wrong("a hexadecimal number", word))
     }
+}
+
+/// `CPU0 CPU1 CPU3 …`: the numbers of the CPUs that a table's columns are for.
+fn cpu_columns(header: Option<(At<'_>, &str)>, place: &str) -> Result<Vec<u32>, Absent> {
+    let (at, line) = header.unwrap_or((At { place, line: 1 }, ""));
+    let number = |word: &str| word.strip_prefix("CPU").and_then(|number| number.parse().ok());
+    let cpus: Option<Vec<u32>> = line.split_ascii_whitespace().map(number).collect();
+    cpus.filter(|cpus| !cpus.is_empty()).ok_or_else(|| at.wrong("a line \"CPU0 CPU1 …\"", line))
 }
 
 /// The beginning of what stood in the file, harmless to a terminal: Debug formatting escapes control characters.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tcproof_core::Absent;
-use tcproof_core::snapshot::CpuTimes;
+use tcproof_core::snapshot::{CpuTime, CpuTimes};
 
 use super::At;
 
@@ -42,6 +42,35 @@ pub fn host(text: &str, place: &str, user_hz: u64) -> Result<CpuTimes, Absent> {
         softirq: time(softirq, user_hz),
         idle: time(idle.saturating_add(iowait), user_hz),
     })
+}
+
+/// CPU time of each online CPU from `/proc/stat`; `steal` is 0 where the kernel does not count it.
+///
+/// # Errors
+/// No line `cpu0`, `cpu1`, …, or one that is too short or not of numbers.
+pub fn cpus(text: &str, place: &str, user_hz: u64) -> Result<Vec<CpuTime>, Absent> {
+    let mut cpus = Vec::new();
+    for (at, line) in At::lines(text, place) {
+        let Some((name, values)) = line.strip_prefix("cpu").and_then(|line| line.split_once(' ')) else { continue };
+        let Ok(cpu) = name.parse() else { continue };
+        let ticks = values.split_ascii_whitespace().map(|word| at.number(word)).collect::<Result<Vec<_>, _>>()?;
+        let [user, nice, system, idle, iowait, irq, softirq, ref more @ ..] = ticks[..] else {
+            return Err(at.missing("at least 7 numbers"));
+        };
+        cpus.push(CpuTime {
+            cpu,
+            user: time(user.saturating_add(nice), user_hz),
+            system: time(system, user_hz),
+            irq: time(irq, user_hz),
+            softirq: time(softirq, user_hz),
+            idle: time(idle.saturating_add(iowait), user_hz),
+            steal: time(more.first().copied().unwrap_or(0), user_hz),
+        });
+    }
+    if cpus.is_empty() {
+        return Err(At::end(text, place).missing("a line \"cpu0 …\""));
+    }
+    Ok(cpus)
 }
 
 /// CPU time and name of a process from `/proc/PID/stat`. Read the file with [`crate::Root::read_lossy`]: the name need
@@ -94,6 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn cpus_of_every_kernel() {
+        let shown = each_kernel("proc/stat", |text, place| {
+            let cpus = cpus(text, place, USER_HZ)?;
+            Ok(cpus.iter().map(|cpu| format!(" cpu{} {:?} {:?}", cpu.cpu, cpu.softirq, cpu.idle)).collect())
+        });
+        insta::assert_snapshot!(shown, @"");
+    }
+
+    #[test]
     fn process_of_every_kernel() {
         let shown = each_kernel("proc/4242/stat", |text, place| Ok(format!(" {:?}", process(text, place, USER_HZ)?)));
         insta::assert_snapshot!(shown, @r#"
@@ -128,6 +166,8 @@ mod tests {
             error(host("intr 1\ncpu0 1 2 3 4 5 6 7\n", "/proc/stat", USER_HZ)),
             error(host("intr 1\ncpu  1 2 3 4\n", "/proc/stat", USER_HZ)),
             error(host("cpu  1 2 3 4 5 6 x\n", "/proc/stat", USER_HZ)),
+            error(cpus("cpu  1 2 3 4 5 6 7\n", "/proc/stat", USER_HZ)),
+            error(cpus("cpu0 1 2 3\n", "/proc/stat", USER_HZ)),
             error(process("", "/proc/7/stat", USER_HZ)),
             error(process("7 (x", "/proc/7/stat", USER_HZ)),
             error(process("7 x)", "/proc/7/stat", USER_HZ)),

@@ -38,13 +38,16 @@ fn refused(text: &str) -> Vec<Absent> {
         cgroup::parse(text, "f").err(),
         cpu_table::parse(text, "f").err(),
         dev::parse(text, "f").err(),
+        interrupts::parse(text, "f").err(),
         limits::parse(text, "f").err(),
         netstat::parse(text, "f").err(),
         numbers::file_nr(text, "f").err(),
         numbers::memory_bytes(text, "f").err(),
         snmp6::parse(text, "f").err(),
         sockstat::parse(text, "f").err(),
+        softirqs::parse(text, "f").err(),
         softnet::parse(text, "f").err(),
+        stat::cpus(text, "f", stat::USER_HZ).err(),
         stat::host(text, "f", stat::USER_HZ).err(),
         stat::process(text, "f", stat::USER_HZ).err(),
     ]
@@ -70,8 +73,8 @@ fn binary_and_enormous_lines_are_refused_by_all() {
     {
         assert_places(text);
     }
-    assert_eq!(refused("").len(), 12);
-    assert_eq!(refused("\0\u{1}\u{7f}").len(), 12);
+    assert_eq!(refused("").len(), 15);
+    assert_eq!(refused("\0\u{1}\u{7f}").len(), 15);
 }
 
 /// Words that procfs is made of, so that random text gets deep into the parsers.
@@ -94,6 +97,8 @@ fn like_procfs() -> impl Strategy<Value = String> {
         "4242",
         "ffffffff",
         "cpu ",
+        "CPU0",
+        "NET_RX:",
         "TcpExt:",
         "Ip6",
         "Max open files",

@@ -1,0 +1,328 @@
+//! # send-buffer
+//!
+//! ## What it is
+//! The memory that a socket may fill with data which the peer has not acknowledged yet (`sk_sndbuf`). A sender keeps what
+//! is in flight until it is acknowledged, so a buffer of `n` bytes of payload lets at most `n` bytes through in a round
+//! trip, however wide the path is. The kernel grows the buffer with the congestion window up to the third number of
+//! `net.ipv4.tcp_wmem` (4 MiB unless changed), but not one that the application set with SO_SNDBUF: that one is fixed, at
+//! twice what was asked for, and at most at twice `net.core.wmem_max`.
+//!
+//! ## Evidence
+//! - In most looks outside loss recovery, the memory of the write queue (`w` of `ss -m`) fills the buffer (`tb`), nothing
+//!   or little of it is unsent, and what is in flight is far below both the congestion window and the peer's window.
+//! - The round trip is not longer than the shortest one by much: else a queue or a CPU is what is full, and a larger
+//!   buffer would only lengthen it.
+//! - `tcpi_sndbuf_limited` is no evidence of absence: it was 0 on flows that the buffer limited fully (12 of 665 Mbit/s),
+//!   because it accrues only when the writer already waits at a transmission that empties the queue. It is shown.
+//! - `tcpi_delivery_rate_app_limited` is set on such flows too.
+//! - A buffer that is full, below `tcp_wmem[2]` and did not grow while less than a congestion window was in flight was
+//!   set by the application (`tcp_should_expand_sndbuf`).
+//!
+//! Causes: `buffer-fixed` by SO_SNDBUF, or `buffer-max`, at the limit of `tcp_wmem[2]`.
+//!
+//! ## See it yourself
+//! - `ss -tmin dst PEER`: `skmem:(…,tb…,w…)`, `unacked`, `notsent`, `cwnd`, `rtt`, `minrtt`, several times
+//! - `sysctl net.ipv4.tcp_wmem net.core.wmem_max` in the namespace
+//! - `strace -e trace=setsockopt -p PID`: SO_SNDBUF
+//!
+//! ## Look-alikes
+//! - `receive-window`: the peer's window is full as well; `rwnd_limited` of `ss -ti` tells exactly.
+//! - `congestion-window`: as much in flight as it allows, and unsent data behind it.
+//! - `loss`: the write queue exceeds the buffer while lost segments are sent again.
+//! - An application that writes too little: the buffer has room.
+//!
+//! ## Remedy
+//! Remove SO_SNDBUF from the application: the kernel then sizes the buffer. Else `tcp_wmem[2]` at twice the
+//! bandwidth-delay product; `tcp_notsent_lowat` keeps the part that waits short. New values apply to new growth of open
+//! sockets too, as the buffer grows on ACKs.
+//!
+//! ## References
+//! net/ipv4/tcp_input.c `tcp_should_expand_sndbuf` and `tcp_sndbuf_expand`, net/ipv4/tcp_output.c `tcp_cwnd_validate`,
+//! net/core/sock.c `sock_setsockopt`; Documentation/networking/ip-sysctl.rst.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::throttle::{
+    self, Sending, alike, cwnd_bytes, in_bits, in_bytes, in_flight, in_ms, in_percent, next_ceiling,
+    payload_of_send_buffer, queueing, sending, subject, watch_of,
+};
+use super::{Detected, Limit, SocketSet, unknown, whose};
+use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State};
+use crate::flow::FlowWatch;
+use crate::interval::{Interval, NetnsChange};
+use crate::snapshot::{FlowSample, Snapshot};
+
+/// The send buffer of a flow.
+pub(super) static LIMIT: Limit = Limit {
+    slug: "send-buffer",
+    title: "send buffer",
+    causes: &[
+        ("buffer-fixed", "the application set the buffer (SO_SNDBUF), so the kernel does not let it grow"),
+        ("buffer-max", "the buffer has grown to the most that tcp_wmem allows"),
+    ],
+    reads: &["SK_MEMINFO_WMEM_QUEUED", "SK_MEMINFO_SNDBUF", "tcp_info", WMEM],
+    look_alikes: &["receive-window", "congestion-window", "loss"],
+    knobs: &[WMEM, "net.core.wmem_max"],
+    scenarios: &[],
+    source: include_str!("send_buffer.rs"),
+    headroom,
+    detect,
+    remedy,
+    ruled_out,
+    owners_wanted,
+};
+
+const WMEM: &str = "net.ipv4.tcp_wmem";
+/// `tcp_wmem[2]` is not advised beyond this share of memory for all flows of the namespace together.
+const MEMORY: f64 = 0.05;
+/// Without a known line rate a buffer is advised that allows this many times the rate of now; the next check tells more.
+const TRIAL: u64 = 8;
+
+fn fixed(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<bool> {
+    match sending(ns, watch)? {
+        Sending::SendBuffer { fixed } => Some(fixed),
+        _ => None,
+    }
+}
+
+/// A write queue that is full says nothing by itself: every blocking writer fills it.
+fn headroom(_: &Interval) -> Vec<Headroom> {
+    vec![]
+}
+
+fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
+    throttle::inodes(interval, |ns, watch| fixed(ns, watch).is_some())
+}
+
+fn detect(interval: &Interval) -> Detected {
+    let mut detected = Detected::default();
+    for ns in interval.namespaces() {
+        if let Some(why) = ns.flows().absent() {
+            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
+        }
+        for (fixed, flows) in alike(&ns, |watch| fixed(&ns, watch)) {
+            detected.findings.extend(finding(&ns, fixed, &flows));
+        }
+    }
+    detected
+}
+
+fn finding(ns: &NetnsChange<'_>, fixed: bool, flows: &[&FlowWatch]) -> Option<Finding> {
+    let (watch, others) = flows.split_first()?;
+    let busy = |sample: &FlowSample| sample.wqueue > 0;
+    let last = watch.last();
+    let rtt = watch.min_rtt()?;
+    let flying = watch.median(busy, in_flight);
+    let allowed = watch.median(busy, |s| cwnd_bytes(s).min(s.snd_wnd.map_or(u64::MAX, u64::from)));
+    let rate = watch.sent_rate();
+    let summary = format!(
+        "{} at a round trip of {}: {} in flight where {} are allowed; its buffer of {} was full in most of {} looks",
+        in_bits(rate),
+        in_ms(rtt),
+        in_bytes(flying),
+        in_bytes(allowed),
+        in_bytes(last.sndbuf.into()),
+        watch.samples.len(),
+    );
+    let max = ns.after.knob_numbers::<3>(WMEM).value().map(|[.., max]| max.unsigned_abs());
+    let because = match (fixed, max) {
+        (true, Some(max)) => format!(
+            "the buffer did not grow although the kernel would let it grow to {}: the application set SO_SNDBUF",
+            in_bytes(max)
+        ),
+        (true, None) => "the buffer did not grow although it was full: the application set SO_SNDBUF".into(),
+        (false, _) => "the buffer has grown to tcp_wmem's maximum, and the round trip shows no queue".into(),
+    };
+    let seconds = watch.seconds();
+    let finding = Finding {
+        limit: LIMIT.slug.into(),
+        state: State::Limiting,
+        cause: if fixed { "buffer-fixed" } else { "buffer-max" }.into(),
+        confidence: if max.is_some() && last.snd_wnd.is_some() { Confidence::Proven } else { Confidence::Likely },
+        subject: subject(ns, watch, others.len() as u64),
+        summary,
+        because,
+        evidence: vec![],
+        ruled_out: vec![],
+        remedies: vec![],
+        hurt: throttle::hurt(flows),
+    }
+    .changed("tcpi_bytes_acked", watch.grew(|s| s.bytes_acked) as f64, "bytes", seconds)
+    .standing("SK_MEMINFO_WMEM_QUEUED", watch.median(busy, |s| s.wmem_queued.into()) as f64, "bytes")
+    .standing("SK_MEMINFO_SNDBUF", last.sndbuf.into(), "bytes")
+    .standing("tcpi_unacked × tcpi_snd_mss", flying as f64, "bytes")
+    .standing("tcpi_notsent_bytes", watch.median(busy, |s| s.notsent_bytes.into()) as f64, "bytes")
+    .standing("tcpi_snd_cwnd × tcpi_snd_mss", watch.median(busy, cwnd_bytes) as f64, "bytes")
+    .standing("tcpi_min_rtt", rtt * 1e6, "µs")
+    .standing("tcpi_rtt", last.rtt.into(), "µs")
+    .changed("tcpi_rwnd_limited", watch.grew(|s| s.rwnd_limited) as f64, "µs", seconds)
+    .changed("tcpi_sndbuf_limited", watch.grew(|s| s.sndbuf_limited) as f64, "µs", seconds);
+    Some(finding)
+}
+
+fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
+    let Some((ns, watch)) = watch_of(interval, &finding.subject) else { return vec![] };
+    let verify = "the goodput rises, and as much is in flight as the congestion window allows (ss -ti)";
+    let next = match next_ceiling(&ns, watch, LIMIT.slug) {
+        Some(next) => format!("; alone it gains {} → {}: then {} binds", in_bits(watch.sent_rate()), in_bits(next.rate), next.what),
+        None => String::new(),
+    };
+    let max = ns.after.knob_numbers::<3>(WMEM).value().copied();
+    let mut remedies = vec![];
+    if finding.cause == "buffer-fixed" {
+        let limit = max.map_or_else(String::new, |[.., max]| format!(", up to {}", in_bytes(max.unsigned_abs())));
+        remedies.push(
+            Remedy::new(
+                Level::Application,
+                format!("{} sets SO_SNDBUF: remove it, and the kernel sizes the buffer{limit}{next}", whose(&finding.subject)),
+            )
+            .verify(verify),
+        );
+        let needed = throttle::wanted_bytes(interval, &ns, watch, TRIAL);
+        remedies.push(
+            Remedy::new(
+                Level::Application,
+                format!("or, where it must be set, SO_SNDBUF of at least {} (the kernel doubles it)", in_bytes(needed)),
+            )
+            .formula(throttle::wanted_formula(interval, &ns, watch, TRIAL))
+            .verify("as above; tb of ss -tm is twice that. net.core.wmem_max bounds what can be asked for"),
+        );
+        return remedies;
+    }
+    if let Some([min, default, max]) = max {
+        let payload = payload_of_send_buffer(watch, 1 << 20).max(1);
+        let needed = throttle::wanted_bytes(interval, &ns, watch, TRIAL);
+        let to = needed.saturating_mul(1 << 20) / payload;
+        let flows = ns.flows().value().map_or(1, |flows| flows.established.max(1));
+        let affordable = (interval.after.host.memory_bytes as f64 * MEMORY) as u64;
+        let to = to.min(affordable.max(max.unsigned_abs())).next_power_of_two().max(max.unsigned_abs());
+        if to > max.unsigned_abs() {
+            remedies.push(
+                Remedy::knob(
+                    format!("let send buffers of this namespace grow{next}"),
+                    WMEM,
+                    format!("{min} {default} {max}"),
+                    format!("{min} {default} {to}"),
+                )
+                .formula(format!(
+                    "{} ÷ {} (payload per byte of buffer on this flow), rounded up to a power of two",
+                    throttle::wanted_formula(interval, &ns, watch, TRIAL),
+                    in_percent(payload as f64 / f64::from(1 << 20)),
+                ))
+                .cost(format!(
+                    "at most {} for each flow that fills it; {flows} are open here, and tcp_mem bounds them all",
+                    in_bytes(to)
+                ))
+                .verify(verify),
+            );
+        }
+    }
+    if remedies.is_empty() {
+        remedies.push(Remedy::new(
+            Level::Application,
+            format!("spread the transfer over several connections: a larger buffer than tcp_wmem's maximum of now needs more memory than is wise here{next}"),
+        ).verify(verify));
+    }
+    remedies
+}
+
+fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
+    let flows = ns.flows();
+    let watched = &flows.value()?.watched;
+    let none = watched.iter().all(|watch| fixed(ns, watch).is_none());
+    let fullest = watched.iter().filter_map(queueing).count();
+    (none && fullest > 0).then(|| format!("no flow fills its send buffer with both windows open, of {}", watched.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Host, MSS, Stream, assert_clear, remedies, the_finding, unknowns};
+    use super::*;
+    use crate::reading::{Absent, Reading};
+    use crate::snapshot::CaState;
+    use alloc::string::ToString;
+
+    /// 64 KiB in flight over 50 ms, of a congestion window of 1 500 segments; the buffer stands at `sndbuf`.
+    fn limited(sndbuf: u32) -> Stream {
+        Stream::between("10.0.0.2:443", "10.0.0.9:5000").sends(1_300_000.0).each(|_, s| {
+            s.sndbuf = sndbuf;
+            s.wmem_queued = sndbuf + 1_000;
+            s.snd_cwnd = 1_500;
+            s.snd_wnd = Some(3_000_000);
+        })
+    }
+
+    fn host(stream: Stream) -> Host {
+        Host::new().knob(WMEM, "4096\t16384\t4194304").flow(stream)
+    }
+
+    #[test]
+    fn a_buffer_that_the_application_set_is_the_application_s() {
+        let finding = the_finding(&LIMIT, &host(limited(131_072)));
+        assert_eq!((&*finding.cause, finding.confidence), ("buffer-fixed", Confidence::Proven));
+        insta::assert_snapshot!(finding.summary, @"10 Mbit/s at a round trip of 50 ms: 63.6 KiB in flight where 2.1 MiB are allowed; its buffer of 128.0 KiB was full in most of 51 looks");
+        insta::assert_snapshot!(finding.because, @"the buffer did not grow although the kernel would let it grow to 4.0 MiB: the application set SO_SNDBUF");
+        insta::assert_snapshot!(remedies(&finding), @"
+        1. Application: the application sets SO_SNDBUF: remove it, and the kernel sizes the buffer, up to 4.0 MiB
+        2. Application: or, where it must be set, SO_SNDBUF of at least 1015.6 KiB (the kernel doubles it)
+        ");
+    }
+
+    #[test]
+    fn a_buffer_at_its_maximum_is_the_knob_s() {
+        let finding = the_finding(&LIMIT, &host(limited(131_072)).knob(WMEM, "4096\t16384\t131072"));
+        assert_eq!(finding.cause, "buffer-max");
+        insta::assert_snapshot!(finding.because, @"the buffer has grown to tcp_wmem's maximum, and the round trip shows no queue");
+        insta::assert_snapshot!(remedies(&finding), @"1. Kernel: let send buffers of this namespace grow [net.ipv4.tcp_wmem 4096 16384 131072 → 4096 16384 4194304]");
+        insta::assert_snapshot!(finding.remedies[0].formula.clone().unwrap_or_default(), @"2 × 83 Mbit/s (8 times the rate of now) × 50 ms ÷ 49 % (payload per byte of buffer on this flow), rounded up to a power of two");
+    }
+
+    #[test]
+    fn silent_where_something_else_holds_the_flow_back() {
+        // The peer's window is full: receive-window.
+        assert_clear(&LIMIT, &host(limited(131_072).each(|t, s| s.rwnd_limited = (t * 9e5) as u64)));
+        // As much in flight as the congestion window allows, and more waits: congestion-window.
+        assert_clear(&LIMIT, &host(limited(131_072).each(|_, s| (s.snd_cwnd, s.notsent_bytes) = (45, 60_000))));
+        // The queue holds more than the buffer while lost segments are sent again: loss.
+        assert_clear(&LIMIT, &host(limited(131_072).each(|_, s| s.ca_state = CaState::Recovery)));
+        // Room left: the application writes too little.
+        assert_clear(&LIMIT, &host(limited(131_072).each(|_, s| s.wmem_queued = 70_000)));
+        // A buffer that grows.
+        let growing = limited(131_072).each(|t, s| (s.sndbuf, s.wmem_queued) = (131_072 + (t * 1e3) as u32, 140_000));
+        assert_clear(&LIMIT, &host(growing));
+        // A queue on the way: a larger buffer would lengthen it.
+        assert_clear(&LIMIT, &host(limited(131_072).each(|_, s| s.rtt = 140_000)));
+        // Loopback: no distance.
+        let near = limited(131_072).each(|_, s| (s.rtt, s.min_rtt) = (40, 25));
+        assert_clear(&LIMIT, &host(near));
+        let ns = host(limited(131_072).each(|_, s| s.wmem_queued = 70_000));
+        let ns = ns.interval().namespaces().next().unwrap();
+        assert_eq!((LIMIT.ruled_out)(&ns).as_deref(), Some("no flow fills its send buffer with both windows open, of 1"));
+    }
+
+    #[test]
+    fn alike_flows_are_one_finding() {
+        let second = |port: &str| {
+            let local = format!("10.0.0.2:{port}");
+            Stream::between(&local, "10.0.0.9:5000").sends(1_000_000.0).each(|_, s| {
+                (s.sndbuf, s.wmem_queued, s.snd_cwnd, s.snd_wnd) = (131_072, 132_000, 1_500, Some(MSS * 2_000));
+            })
+        };
+        let host = host(limited(131_072)).flow(second("444")).flow(second("445"));
+        let finding = the_finding(&LIMIT, &host);
+        insta::assert_snapshot!(finding.subject.to_string(), @"10.0.0.2:443 ↔ 10.0.0.9:5000 and 2 more");
+    }
+
+    #[test]
+    fn flows_that_could_not_be_looked_at_are_unknown() {
+        let mut interval = host(limited(131_072)).interval().clone();
+        for flows in interval.looks.flows.values_mut() {
+            *flows = Reading::Absent(Absent::not_in_kernel("tcp_info"));
+        }
+        let blind = Host::of(interval);
+        assert_eq!(unknowns(&LIMIT, &blind), ["flows of own"]);
+    }
+}

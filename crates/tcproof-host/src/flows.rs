@@ -1,0 +1,298 @@
+//! Watches the few connections that matter, chosen by a bounded rule.
+//!
+//! 1. At the start, one dump of the open connections with `tcp_info`: what each has moved so far. Not at all where there
+//!    are none; above [`CENSUS`] connections only queues and timers are looked at, which the kernel tells for half the cost.
+//! 2. A tenth of the window later, a second dump. By each of six measures the first [`EACH`] of the whole host are chosen:
+//!    bytes acknowledged, bytes received and segments sent again since the first dump; bytes in the write queue and in
+//!    the read queue; timers that expired in a row.
+//! 3. From then on only these are looked at, each by its hash (`inet_diag_find_one_icsk`), without a walk of the table.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tcproof_core::limits::is_unread;
+use tcproof_core::snapshot::{Flow, IdleFlows, Netns, NetnsId, Protocol};
+use tcproof_core::{Absent, FlowWatch, Flows, Reading};
+
+use crate::diag::{self, Diag, Extensions, Request, Socket, States};
+use crate::namespace::{AF_INET, AF_INET6};
+
+/// Up to so many open connections, a dump with `tcp_info` (0.6 µs each) is taken twice.
+const CENSUS: u64 = 131_072;
+/// Connections chosen by each measure, over all namespaces.
+const EACH: usize = 16;
+/// What is chosen by.
+const MEASURES: usize = 6;
+/// `TCP_ESTABLISHED`.
+const ESTABLISHED: u8 = 1;
+/// `idiag_timer` of a keepalive probe.
+const KEEPALIVE: u8 = 2;
+/// What each look at a chosen one asks for.
+const WHOLE: Extensions = Extensions::INFO.and(Extensions::SKMEMINFO).and(Extensions::CONG);
+
+/// The flows of one namespace under watch.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// By cookie, what each had moved at the first dump.
+    before: HashMap<u64, Moved>,
+    flows: Option<Result<Flows, Absent>>,
+    /// Of each watched flow, the index of the device it is bound to.
+    devices: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    acked: u64,
+    received: u64,
+    retransmitted: u32,
+}
+
+/// A connection that may be worth watching.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    flow: Flow,
+    device: u32,
+    token: Option<u32>,
+}
+
+/// The first of each measure.
+#[derive(Debug)]
+pub(crate) struct Choice<K> {
+    first: [Vec<(u64, K, Candidate)>; MEASURES],
+}
+
+impl<K> Default for Choice<K> {
+    fn default() -> Self {
+        Self { first: Default::default() }
+    }
+}
+
+impl<K: Copy + Ord> Choice<K> {
+    /// Offers a connection with its measures; those that are zero do not count.
+    fn offer(&mut self, place: K, measures: [u64; MEASURES], candidate: impl Fn() -> Candidate) {
+        for (first, measure) in self.first.iter_mut().zip(measures) {
+            if measure == 0 {
+                continue;
+            }
+            if first.len() < EACH {
+                first.push((measure, place, candidate()));
+            } else if let Some(least) = first.iter_mut().min_by_key(|(measure, ..)| *measure)
+                && least.0 < measure
+            {
+                *least = (measure, place, candidate());
+            }
+        }
+    }
+
+    /// The chosen ones by place, each once.
+    fn finish(self) -> BTreeMap<K, BTreeMap<u64, Candidate>> {
+        let mut chosen: BTreeMap<K, BTreeMap<u64, Candidate>> = BTreeMap::new();
+        for (_, place, candidate) in self.first.into_iter().flatten() {
+            chosen.entry(place).or_default().insert(candidate.flow.cookie, candidate);
+        }
+        chosen
+    }
+}
+
+impl Watch {
+    /// The first dump. `ns` is what was read of the namespace at the window's start.
+    pub(crate) fn start(&mut self, diag: &mut Diag, ns: &Netns) {
+        let inuse = |name: &str| ns.sockstat(name).value().copied();
+        let listening = ns.listeners.value().map_or(0, |listeners| listeners.len() as u64);
+        // `inuse` counts whatever is not in TIME_WAIT; where it can't be read there may be some.
+        let open = inuse("TCP.inuse").map(|four| (four + inuse("TCP6.inuse").unwrap_or(0)).saturating_sub(listening));
+        if open == Some(0) {
+            return;
+        }
+        let mut flows = Flows { by_rate: open.is_none_or(|open| open <= CENSUS), ..Flows::default() };
+        let counted = if flows.by_rate { self.count(diag, &mut flows) } else { Ok(()) };
+        self.flows = Some(counted.map(|()| flows));
+    }
+
+    fn count(&mut self, diag: &mut Diag, flows: &mut Flows) -> Result<(), Absent> {
+        diag.dump(&Request::tcp(States::OPEN).with(Extensions::INFO), |socket| {
+            flows.established += 1;
+            let Some((acked, received, retransmitted, idle_ms)) = socket.info().and_then(diag::counts) else { return };
+            self.before.insert(socket.cookie(), Moved { acked, received, retransmitted });
+            if socket.state() == ESTABLISHED {
+                idle(&mut flows.idle, socket, idle_ms);
+            }
+        })
+    }
+
+    /// The second dump: offers what this namespace has.
+    pub(crate) fn offer<K: Copy + Ord>(&mut self, diag: &mut Diag, place: K, choice: &mut Choice<K>) {
+        let Some(Ok(flows)) = &mut self.flows else { return };
+        let (by_rate, before) = (flows.by_rate, std::mem::take(&mut self.before));
+        let mut request = Request::tcp(States::OPEN);
+        if by_rate {
+            request = request.with(Extensions::INFO);
+        }
+        let mut open = 0;
+        let dumped = diag.dump(&request, |socket| {
+            open += 1;
+            let then = before.get(&socket.cookie()).copied().unwrap_or_default();
+            let (acked, received, retransmitted, _) = socket.info().and_then(diag::counts).unwrap_or_default();
+            let measures = [
+                acked.saturating_sub(then.acked),
+                received.saturating_sub(then.received),
+                u64::from(retransmitted.wrapping_sub(then.retransmitted)),
+                socket.wqueue().into(),
+                socket.rqueue().into(),
+                socket.retransmits().into(),
+            ];
+            choice.offer(place, measures, || candidate(socket));
+        });
+        flows.established = open;
+        if let Err(why) = dumped {
+            self.flows = Some(Err(why));
+        }
+    }
+
+    /// Begins to watch what was chosen of this namespace.
+    fn take(&mut self, diag: &mut Diag, mut chosen: Vec<Candidate>, at: Duration) {
+        let Some(Ok(flows)) = &mut self.flows else { return };
+        name_subflows(diag, &mut chosen);
+        for Candidate { mut flow, device, .. } in chosen {
+            let first = diag.look(&flow, device, WHOLE, |socket| (diag::sample(socket, at), socket.congestion()));
+            match first {
+                Ok(Some((Ok(sample), congestion))) => {
+                    flow.congestion = congestion.unwrap_or_default();
+                    flows.watched.push(FlowWatch::new(flow, sample));
+                    self.devices.push(device);
+                }
+                // Ended since the dump.
+                Ok(None) => {}
+                Ok(Some((Err(why), _))) | Err(why) => {
+                    self.flows = Some(Err(why));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A look at every watched flow.
+    pub(crate) fn look(&mut self, diag: &mut Diag, at: Duration) {
+        let Some(Ok(flows)) = &mut self.flows else { return };
+        for (watch, device) in flows.watched.iter_mut().zip(&self.devices).filter(|(watch, _)| !watch.gone) {
+            match diag.look(&watch.flow, *device, WHOLE, |socket| diag::sample(socket, at)) {
+                Ok(Some(Ok(sample))) => watch.samples.push(sample),
+                Ok(None) => watch.gone = true,
+                // One look less; a kernel that answered the first one answers the next.
+                Ok(Some(Err(_))) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Files of the watched flows that have data waiting in place of a window.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = u64> {
+        let flows = self.flows.as_ref().and_then(|flows| flows.as_ref().ok());
+        let watched = flows.into_iter().flat_map(|flows| &flows.watched);
+        watched.filter(|watch| watch.flow.inode != 0 && is_unread(&watch.last())).map(|watch| watch.flow.inode)
+    }
+
+    /// What was seen; nothing where there was nothing to see.
+    pub(crate) fn finish(self) -> Option<Reading<Flows>> {
+        self.flows.map(Reading::from)
+    }
+}
+
+/// Chooses among what was offered and takes the first look.
+pub(crate) fn choose<'a>(
+    places: impl Iterator<Item = (NetnsId, &'a mut Diag, &'a mut Watch)>,
+    choice: Choice<NetnsId>,
+    at: Duration,
+) {
+    let mut chosen = choice.finish();
+    for (id, diag, watch) in places {
+        if let Some(chosen) = chosen.remove(&id) {
+            watch.take(diag, chosen.into_values().collect(), at);
+        }
+    }
+}
+
+fn candidate(socket: &Socket<'_>) -> Candidate {
+    Candidate {
+        flow: Flow {
+            local: socket.local(),
+            remote: socket.remote(),
+            cookie: socket.cookie(),
+            inode: socket.inode(),
+            cgroup_id: socket.cgroup_id(),
+            protocol: if socket.is_subflow() { Protocol::Mptcp } else { Protocol::Tcp },
+            congestion: String::new(),
+        },
+        device: socket.device(),
+        token: socket.mptcp_token(),
+    }
+}
+
+fn idle(idle: &mut IdleFlows, socket: &Socket<'_>, idle_ms: u32) {
+    match socket.timer() {
+        (KEEPALIVE, expires_ms) => idle.add_guarded(u64::from(expires_ms / 1000)),
+        (0, _) => idle.add_unguarded(u64::from(idle_ms / 1000), || candidate(socket).flow),
+        _ => {}
+    }
+}
+
+/// Gives subflows the file of their MPTCP socket, by the token that both tell.
+fn name_subflows(diag: &mut Diag, chosen: &mut [Candidate]) {
+    /// Offset of `mptcpi_token` in `struct mptcp_info`.
+    const TOKEN: usize = 12;
+    if chosen.iter().all(|candidate| candidate.token.is_none()) {
+        return;
+    }
+    for family in [AF_INET, AF_INET6] {
+        // Without it the subflows stay without an owner, which is said of them.
+        let _ = diag.dump(&Request::mptcp(family, States::OPEN).with(Extensions::INFO), |socket| {
+            let token = socket.info().and_then(|info| info.get(TOKEN..TOKEN + 4)).and_then(|b| b.try_into().ok());
+            let Some(token) = token.map(u32::from_ne_bytes) else { return };
+            for candidate in chosen.iter_mut().filter(|candidate| candidate.token == Some(token)) {
+                candidate.flow.inode = socket.inode();
+                candidate.flow.cgroup_id = socket.cgroup_id();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tcproof_core::snapshot::Endpoint;
+
+    fn candidate(cookie: u64) -> Candidate {
+        let end = Endpoint::new(Ipv4Addr::LOCALHOST.into(), 1);
+        let flow = Flow {
+            local: end,
+            remote: end,
+            cookie,
+            inode: 1,
+            cgroup_id: None,
+            protocol: Protocol::Tcp,
+            congestion: String::new(),
+        };
+        Candidate { flow, device: 0, token: None }
+    }
+
+    #[test]
+    fn the_first_of_every_measure_are_chosen_and_never_more() {
+        let mut choice = Choice::default();
+        for n in 1..=100_000_u64 {
+            choice.offer(1, [n, 100_001 - n, 0, 0, 0, 0], || candidate(n));
+        }
+        choice.offer(2, [0, 0, 0, 0, 0, 3], || candidate(7));
+        let chosen = choice.finish();
+        let first: Vec<_> = chosen[&1].keys().copied().collect();
+        let expected: Vec<_> = (1..=16).chain(99_985..=100_000).collect();
+        assert_eq!(first, expected);
+        assert_eq!(chosen[&2].keys().collect::<Vec<_>>(), [&7]);
+    }
+
+    #[test]
+    fn what_does_nothing_is_not_chosen() {
+        let mut choice = Choice::default();
+        choice.offer(1, [0; MEASURES], || candidate(1));
+        assert!(choice.finish().is_empty());
+    }
+}
