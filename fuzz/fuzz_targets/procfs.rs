@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tcproof_host::procfs::{
-    cgroup, cpu_table, dev, limits, netstat, numbers, snmp6, sockstat, softnet, stat, stat::USER_HZ,
+    cgroup, cpu_table, dev, interrupts, limits, netstat, numbers, snmp6, sockstat, softirqs, softnet, stat, stat::USER_HZ,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -13,13 +13,16 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = cgroup::parse(&text, place);
     let _ = cpu_table::parse(&text, place);
     let _ = dev::parse(&text, place);
+    let _ = interrupts::parse(&text, place);
     let _ = limits::parse(&text, place);
     let _ = netstat::parse(&text, place);
     let _ = numbers::file_nr(&text, place);
     let _ = numbers::memory_bytes(&text, place);
     let _ = snmp6::parse(&text, place);
     let _ = sockstat::parse(&text, place);
+    let _ = softirqs::parse(&text, place);
     let _ = softnet::parse(&text, place);
     let _ = stat::host(&text, place, USER_HZ);
+    let _ = stat::cpus(&text, place, USER_HZ);
     let _ = stat::process(&text, place, USER_HZ);
 });

@@ -3,6 +3,7 @@
 mod bench;
 mod new_limit;
 mod registry;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +33,10 @@ enum Task {
     },
     /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it
     Bench(bench::Args),
+    /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
+    Vm(vm::Args),
+    #[command(hide = true)]
+    VmGuest,
     #[command(hide = true)]
     BenchRow(bench::RowArgs),
     #[command(hide = true)]
@@ -45,6 +50,8 @@ fn main() -> Result<ExitCode> {
         Task::Registry { check } => registry::run(&limits(), check),
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
+        Task::Vm(args) => vm::run(&workspace(), &target(), &args),
+        Task::VmGuest => vm::guest(),
         Task::BenchRow(args) => bench::row(&args),
         Task::BenchHold(sockets) => bench::hold(&sockets),
         Task::BenchOne(args) => bench::one(&args),
@@ -54,6 +61,11 @@ fn main() -> Result<ExitCode> {
 fn workspace() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+/// Where cargo builds, and where what is downloaded and measured goes.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
 }
 
 fn limits() -> PathBuf {

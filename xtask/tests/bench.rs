@@ -51,18 +51,21 @@ fn the_codes_of_an_answer_are_no_failure_and_others_are() {
 #[test]
 fn the_sockets_are_in_a_namespace_made_for_the_run() {
     let count = "n=$(grep -c '0100007F:.* 0100007F:.* 01 ' /proc/self/net/tcp); [ \"$n\" = 20 ] || exit 1";
-    let arguments = ["bench", "--sockets", "20", "--listeners", "30", "--runs", "2", "--"];
-    let output = xtask(&[&arguments[..], &["true"]].concat());
+    let arguments = ["bench", "--sockets", "20", "--hurt", "2", "--listeners", "30", "--runs", "2", "--"];
+    let output = xtask(&[&arguments[..], &["sh", "-c", "exit 13"]].concat());
     let out = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     if out.contains("SKIP") {
         println!("{out}");
         return;
     }
-    assert_eq!(out.lines().count(), 4, "{out}");
+    assert_eq!(out.lines().count(), 5, "{out}");
+    // An answer that finds nothing is none.
+    let output = xtask(&[&arguments[..], &["true"]].concat());
+    assert!(text(&output.stderr).contains("(2 hurt)"), "{}", text(&output.stderr));
     // Only the first row has 20 established sockets, so the second one fails and names its sockets.
     let output = xtask(&[&arguments[..], &["sh", "-c", count]].concat());
     assert!(!output.status.success());
     assert!(text(&output.stdout).lines().nth(2).is_some_and(|row| row.trim_start().starts_with("20")));
-    assert!(text(&output.stderr).contains("0 established and 30 listening"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("0 established (0 hurt) and 30 listening"), "{}", text(&output.stderr));
 }

@@ -8,8 +8,9 @@ use tcproof_core::snapshot::{Host, Pid};
 use tcproof_core::{Absent, Reading};
 
 use crate::diag::{Diag, Request, States};
+use crate::ethtool::Ethtool;
 use crate::netns::{self, Found};
-use crate::{Error, Root, Scope, namespace, system};
+use crate::{Error, Root, Scope, namespace, path, rtnl, system};
 
 /// One thing to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,11 @@ pub fn look(path: &Path) -> Result<Vec<Sight>, Error> {
 
     if root.is_live() {
         sockets(&mut add);
+        let links = rtnl::links().map(|links| format!("{} in this namespace, with statistics", links.len()));
+        add("network devices (route netlink)", links.into());
+        add("what devices are set to (ethtool netlink)", Ethtool::open().map(|_| "yes".into()).into());
+        let threads = path::system(&root).ksoftirqd;
+        add("CPU time of ksoftirqd", threads.map(|threads| format!("of {} CPUs", threads.len())));
         let found = netns::find(&root, &Scope::All)?;
         namespaces(&found, &mut add);
         add("owners of sockets (descriptors of processes)", owners(&root));

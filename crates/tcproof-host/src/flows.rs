@@ -1,28 +1,36 @@
 //! Watches the few connections that matter, chosen by a bounded rule.
 //!
-//! 1. At the start, one dump of the open connections with `tcp_info`: what each has moved so far. Not at all where there
-//!    are none; above [`CENSUS`] connections only queues and timers are looked at, which the kernel tells for half the cost.
-//! 2. A tenth of the window later, a second dump. By each of six measures the first [`EACH`] of the whole host are chosen:
-//!    bytes acknowledged, bytes received and segments sent again since the first dump; bytes in the write queue and in
-//!    the read queue; timers that expired in a row.
+//! 1. One dump of the open connections with `tcp_info`, where there are any; above [`CENSUS`] of them only queues and
+//!    timers are asked for, which the kernel tells for half the cost.
+//! 2. By each of six measures the first [`EACH`] of the whole host are chosen, and never more than [`WATCHED`]: the rate
+//!    at which a sender that sent within [`RECENT`] delivers, and that at which a receiver that received then reads;
+//!    segments lost or sent again and not acknowledged; bytes in the write queue and in the read queue; timers that
+//!    expired in a row.
 //! 3. From then on only these are looked at, each by its hash (`inet_diag_find_one_icsk`), without a walk of the table.
+//! 4. Connections come and go: the choice is made again, as often as [`REST`] allows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tcproof_core::limits::is_unread;
-use tcproof_core::snapshot::{Flow, IdleFlows, Netns, NetnsId, Protocol};
+use tcproof_core::snapshot::{Flow, IdleFlows, Inode, Netns, NetnsId, Protocol};
 use tcproof_core::{Absent, FlowWatch, Flows, Reading};
 
 use crate::diag::{self, Diag, Extensions, Request, Socket, States};
 use crate::namespace::{AF_INET, AF_INET6};
 
-/// Up to so many open connections, a dump with `tcp_info` (0.6 µs each) is taken twice.
+/// Up to so many open connections, a dump with `tcp_info` (0.6 µs each) is taken.
 const CENSUS: u64 = 131_072;
 /// Connections chosen by each measure, over all namespaces.
 const EACH: usize = 16;
 /// What is chosen by.
 const MEASURES: usize = 6;
+/// Connections watched, over all namespaces and choices.
+const WATCHED: usize = 256;
+/// One that sent or received nothing for longer is not what a host is busy with.
+const RECENT: Duration = Duration::from_secs(1);
+/// The time between two choices is at least this many times what the last one cost: 1 % of a CPU.
+pub(crate) const REST: u32 = 100;
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: u8 = 1;
 /// `idiag_timer` of a keepalive probe.
@@ -33,18 +41,10 @@ const WHOLE: Extensions = Extensions::INFO.and(Extensions::SKMEMINFO).and(Extens
 /// The flows of one namespace under watch.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// By cookie, what each had moved at the first dump.
-    before: HashMap<u64, Moved>,
     flows: Option<Result<Flows, Absent>>,
     /// Of each watched flow, the index of the device it is bound to.
     devices: Vec<u32>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Moved {
-    acked: u64,
-    received: u64,
-    retransmitted: u32,
+    known: BTreeSet<u64>,
 }
 
 /// A connection that may be worth watching.
@@ -95,57 +95,37 @@ impl<K: Copy + Ord> Choice<K> {
 }
 
 impl Watch {
-    /// The first dump. `ns` is what was read of the namespace at the window's start.
-    pub(crate) fn start(&mut self, diag: &mut Diag, ns: &Netns) {
-        let inuse = |name: &str| ns.sockstat(name).value().copied();
-        let listening = ns.listeners.value().map_or(0, |listeners| listeners.len() as u64);
-        // `inuse` counts whatever is not in TIME_WAIT; where it can't be read there may be some.
-        let open = inuse("TCP.inuse").map(|four| (four + inuse("TCP6.inuse").unwrap_or(0)).saturating_sub(listening));
-        if open == Some(0) {
+    /// Offers what this namespace has. `ns` is what was read of it at the window's start.
+    pub(crate) fn offer<K: Copy + Ord>(&mut self, diag: &mut Diag, ns: Option<&Netns>, place: K, choice: &mut Choice<K>) {
+        let open = ns.and_then(open);
+        if open == Some(0) || matches!(self.flows, Some(Err(_))) {
             return;
         }
-        let mut flows = Flows { by_rate: open.is_none_or(|open| open <= CENSUS), ..Flows::default() };
-        let counted = if flows.by_rate { self.count(diag, &mut flows) } else { Ok(()) };
-        self.flows = Some(counted.map(|()| flows));
-    }
-
-    fn count(&mut self, diag: &mut Diag, flows: &mut Flows) -> Result<(), Absent> {
-        diag.dump(&Request::tcp(States::OPEN).with(Extensions::INFO), |socket| {
-            flows.established += 1;
-            let Some((acked, received, retransmitted, idle_ms)) = socket.info().and_then(diag::counts) else { return };
-            self.before.insert(socket.cookie(), Moved { acked, received, retransmitted });
-            if socket.state() == ESTABLISHED {
-                idle(&mut flows.idle, socket, idle_ms);
-            }
-        })
-    }
-
-    /// The second dump: offers what this namespace has.
-    pub(crate) fn offer<K: Copy + Ord>(&mut self, diag: &mut Diag, place: K, choice: &mut Choice<K>) {
-        let Some(Ok(flows)) = &mut self.flows else { return };
-        let (by_rate, before) = (flows.by_rate, std::mem::take(&mut self.before));
-        let mut request = Request::tcp(States::OPEN);
-        if by_rate {
-            request = request.with(Extensions::INFO);
-        }
-        let mut open = 0;
+        let by_rate = open.is_none_or(|open| open <= CENSUS);
+        let request = Request::tcp(States::OPEN);
+        let request = if by_rate { request.with(Extensions::INFO) } else { request };
+        let (mut open, mut idle) = (0, IdleFlows::default());
         let dumped = diag.dump(&request, |socket| {
             open += 1;
-            let then = before.get(&socket.cookie()).copied().unwrap_or_default();
-            let (acked, received, retransmitted, _) = socket.info().and_then(diag::counts).unwrap_or_default();
+            let moved = socket.info().and_then(diag::moved).unwrap_or_default();
+            if by_rate && socket.state() == ESTABLISHED {
+                count_idle(&mut idle, socket, moved.idle);
+            }
+            let recent = |rate, since| if since <= RECENT { rate } else { 0 };
             let measures = [
-                acked.saturating_sub(then.acked),
-                received.saturating_sub(then.received),
-                u64::from(retransmitted.wrapping_sub(then.retransmitted)),
+                recent(moved.delivery_rate, moved.since_sent),
+                recent(moved.read_rate, moved.since_received),
+                moved.lost.into(),
                 socket.wqueue().into(),
                 socket.rqueue().into(),
                 socket.retransmits().into(),
             ];
             choice.offer(place, measures, || candidate(socket));
         });
-        flows.established = open;
-        if let Err(why) = dumped {
-            self.flows = Some(Err(why));
+        match (dumped, &mut self.flows) {
+            (Ok(()), Some(Ok(flows))) => flows.established = open,
+            (Ok(()), flows) => *flows = Some(Ok(Flows { established: open, by_rate, idle, watched: vec![] })),
+            (Err(why), flows) => *flows = Some(Err(why)),
         }
     }
 
@@ -158,6 +138,7 @@ impl Watch {
             match first {
                 Ok(Some((Ok(sample), congestion))) => {
                     flow.congestion = congestion.unwrap_or_default();
+                    self.known.insert(flow.cookie);
                     flows.watched.push(FlowWatch::new(flow, sample));
                     self.devices.push(device);
                 }
@@ -184,11 +165,20 @@ impl Watch {
         }
     }
 
-    /// Files of the watched flows that have data waiting in place of a window.
-    pub(crate) fn unread(&self) -> impl Iterator<Item = u64> {
+    /// How many flows are watched, or were.
+    pub(crate) fn watched(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Every flow that is watched, or was.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = &FlowWatch> {
         let flows = self.flows.as_ref().and_then(|flows| flows.as_ref().ok());
-        let watched = flows.into_iter().flat_map(|flows| &flows.watched);
-        watched.filter(|watch| watch.flow.inode != 0 && is_unread(&watch.last())).map(|watch| watch.flow.inode)
+        flows.into_iter().flat_map(|flows| &flows.watched)
+    }
+
+    /// Files of the watched flows that have data waiting in place of a window.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = Inode> {
+        self.seen().filter(|watch| watch.flow.inode != 0 && is_unread(&watch.last())).map(|watch| watch.flow.inode)
     }
 
     /// What was seen; nothing where there was nothing to see.
@@ -197,17 +187,32 @@ impl Watch {
     }
 }
 
-/// Chooses among what was offered and takes the first look.
+/// The control groups that flows were made in, by their files.
+pub(crate) fn made_in<'a>(flows: impl Iterator<Item = &'a FlowWatch>) -> BTreeMap<Inode, u64> {
+    flows.filter_map(|watch| Some((watch.flow.inode, watch.flow.cgroup_id?))).collect()
+}
+
+/// Open connections of a namespace: `inuse` counts whatever is not in TIME_WAIT, also listeners.
+fn open(ns: &Netns) -> Option<u64> {
+    let inuse = |name: &str| ns.sockstat(name).value().copied();
+    let listening = ns.listeners.value().map_or(0, |listeners| listeners.len() as u64);
+    Some((inuse("TCP.inuse")? + inuse("TCP6.inuse").unwrap_or(0)).saturating_sub(listening))
+}
+
+/// Takes the first look at what was chosen and is not watched yet.
 pub(crate) fn choose<'a>(
     places: impl Iterator<Item = (NetnsId, &'a mut Diag, &'a mut Watch)>,
     choice: Choice<NetnsId>,
+    watched: usize,
     at: Duration,
 ) {
     let mut chosen = choice.finish();
+    let mut room = WATCHED.saturating_sub(watched);
     for (id, diag, watch) in places {
-        if let Some(chosen) = chosen.remove(&id) {
-            watch.take(diag, chosen.into_values().collect(), at);
-        }
+        let Some(chosen) = chosen.remove(&id) else { continue };
+        let new: Vec<_> = chosen.into_values().filter(|c| !watch.known.contains(&c.flow.cookie)).take(room).collect();
+        room -= new.len();
+        watch.take(diag, new, at);
     }
 }
 
@@ -227,10 +232,10 @@ fn candidate(socket: &Socket<'_>) -> Candidate {
     }
 }
 
-fn idle(idle: &mut IdleFlows, socket: &Socket<'_>, idle_ms: u32) {
+fn count_idle(idle: &mut IdleFlows, socket: &Socket<'_>, since: Duration) {
     match socket.timer() {
         (KEEPALIVE, expires_ms) => idle.add_guarded(u64::from(expires_ms / 1000)),
-        (0, _) => idle.add_unguarded(u64::from(idle_ms / 1000), || candidate(socket).flow),
+        (0, _) => idle.add_unguarded(since.as_secs(), || candidate(socket).flow),
         _ => {}
     }
 }

@@ -2,6 +2,7 @@
 //! like one. Reads only.
 
 mod cgroup;
+mod cgroup_memory;
 pub mod diag;
 pub mod doctor;
 pub mod ethtool;

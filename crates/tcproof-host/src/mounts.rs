@@ -11,6 +11,8 @@ pub(crate) struct Mount {
     pub(crate) point: String,
     /// File system type.
     pub(crate) kind: String,
+    /// Options of the file system itself: for control groups of version 1 their controllers.
+    pub(crate) options: String,
 }
 
 /// The mounts this process sees; none where they can't be read.
@@ -25,7 +27,13 @@ fn parse(text: &str) -> Vec<Mount> {
         let (front, back) = line.split_once(" - ")?;
         let mut front = front.split(' ').skip(3);
         let (root, point) = (front.next()?, front.next()?);
-        Some(Mount { root: unescape(root), point: unescape(point), kind: back.split(' ').next()?.to_string() })
+        let mut back = back.split(' ');
+        Some(Mount {
+            root: unescape(root),
+            point: unescape(point),
+            kind: back.next()?.to_string(),
+            options: back.nth(1).unwrap_or_default().to_string(),
+        })
     };
     text.lines().filter_map(mount).collect()
 }

@@ -31,6 +31,7 @@ const KNOBS: &[&str] = &[
     "net.ipv4.tcp_ecn",
     "net.ipv4.tcp_fastopen",
     "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_frto",
     "net.ipv4.tcp_keepalive_intvl",
     "net.ipv4.tcp_keepalive_probes",
     "net.ipv4.tcp_keepalive_time",
@@ -42,6 +43,7 @@ const KNOBS: &[&str] = &[
     "net.ipv4.tcp_orphan_retries",
     "net.ipv4.tcp_retries2",
     "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_rto_max_ms",
     "net.ipv4.tcp_sack",
     "net.ipv4.tcp_slow_start_after_idle",
     "net.ipv4.tcp_synack_retries",
@@ -53,7 +55,9 @@ const KNOBS: &[&str] = &[
     "net.ipv4.tcp_wmem",
     "net.ipv6.neigh.default.gc_thresh1",
     "net.ipv6.neigh.default.gc_thresh2",
+    "net.mptcp.blackhole_timeout",
     "net.mptcp.enabled",
+    "net.netfilter.nf_conntrack_tcp_loose",
     "net.netfilter.nf_conntrack_tcp_timeout_established",
     "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
 ];
@@ -264,7 +268,7 @@ fn close_wait(diag: &mut Diag, listening: &[u16]) -> Result<BTreeMap<Service, Cl
 
 fn ports(diag: &mut Diag, range: Ports, listening: &[u16]) -> Result<PortUse, Absent> {
     let mut fold = PortFold::default();
-    diag.dump(&Request::tcp(States::ALL_BUT_LISTEN).local_ports(range), |socket| {
+    diag.dump(&Request::tcp(States::ALL_BUT_LISTEN).local_ports(range, listening), |socket| {
         // A listener in the range: its connections are the clients' ports, not ours.
         if listening.binary_search(&socket.local().port).is_err() {
             fold.add(&OpenSocket {

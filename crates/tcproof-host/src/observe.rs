@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_core::limits::SocketSet;
-use tcproof_core::snapshot::{Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
+use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
 use tcproof_core::{Absent, Interval, ListenerWatch, Looks, Reading, sockets_of_interest};
 
 use crate::diag::Diag;
 use crate::netns::{self, Target};
-use crate::{Error, Options, Progress, Root, Scope, flows, namespace, path, process, system};
+use crate::{Error, Options, Progress, Root, Scope, cgroup_memory, flows, namespace, path, process, system};
 
 /// Shortest time between two looks at the listeners.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -24,10 +24,8 @@ const LOOKS_AT_LEAST: u32 = 10;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// … of which a window has at most this many.
 const SAMPLES_AT_MOST: u32 = 100;
-/// The flows to watch are chosen after this part of the window, at the latest after [`CHOOSE_WITHIN`].
-const CHOOSE_AFTER: u32 = 10;
-/// Longest time over which what flows move is compared.
-const CHOOSE_WITHIN: Duration = Duration::from_secs(1);
+/// Shortest time between two choices of the flows to look at.
+const CHOOSE_EVERY: Duration = Duration::from_secs(1);
 /// Progress is reported this often.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Of a namespace's processes so many are remembered, and have their CPU time read where it may matter.
@@ -55,12 +53,14 @@ pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<
     let mut interval = Interval::default();
     interval.before = watch.snapshot(&mut interval.looks, None);
     let wanted = sockets_of_interest(&interval.before, None);
-    watch.find_owners(&mut interval.before, &wanted);
+    watch.find_owners(&mut interval.before, &wanted, &BTreeMap::new());
     watch.look_on(&mut interval.before, options.window, &mut interval.looks, progress);
     interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
     interval.after.unseen = std::mem::take(&mut watch.unseen);
     let wanted = sockets_of_interest(&interval.after, Some(&interval));
-    watch.find_owners(&mut interval.after, &wanted);
+    let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
+    let made_in = flows::made_in(seen);
+    watch.find_owners(&mut interval.after, &wanted, &made_in);
     Ok(interval)
 }
 
@@ -71,8 +71,8 @@ fn still(root: &Root) -> Interval {
     ns.sockets = Sockets::absent(&why);
     let looks = Looks { flows: [(NetnsId::default(), Reading::Absent(why.clone()))].into(), ..Looks::default() };
     ns.listeners = Reading::Absent(why);
-    let error = "there is no route netlink behind a directory".into();
-    ns.links = Reading::Absent(Absent::Failed { what: "devices' statistics".into(), error });
+    let error = "there is none behind a directory".into();
+    ns.links = Reading::Absent(Absent::Failed { what: "route netlink".into(), error });
     let snapshot = Snapshot {
         host: system::host(root),
         system: system::read(root, true),
@@ -135,6 +135,8 @@ impl Watch<'_> {
                 }
             });
         });
+        let places = self.places.iter().map(|place| (place.target.id, &*place.target.pids));
+        snapshot.system.cgroups = cgroup_memory::read(self.root, places);
         self.unseen.append(&mut refused);
         // What can't be entered now won't be entered at the end.
         self.places.retain(|place| place.diag.is_some());
@@ -150,14 +152,8 @@ impl Watch<'_> {
         progress: &mut dyn FnMut(Progress),
     ) {
         let (start, mut taken, mut reported) = (Instant::now(), 0, None);
-        for (id, diag, flows) in seeing(&mut self.places) {
-            if let Some(ns) = before.namespaces.get(&id) {
-                flows.start(diag, ns);
-            }
-        }
-        let choose_at = start.elapsed() + (window / CHOOSE_AFTER).min(CHOOSE_WITHIN);
         let sample_every = (window / SAMPLES_AT_MOST).max(SAMPLE_EVERY);
-        let (mut next_look, mut next_sample, mut chosen) = (Duration::ZERO, choose_at, false);
+        let (mut next_look, mut next_choice, mut next_sample) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         loop {
             let elapsed = start.elapsed();
             if reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_EVERY) {
@@ -179,18 +175,19 @@ impl Watch<'_> {
                 let rest = (cost * REST).min(window / LOOKS_AT_LEAST).max(LOOK_EVERY);
                 next_look = start.elapsed() + rest;
             }
-            if elapsed >= next_sample {
-                if chosen {
-                    self.look_at_flows();
-                } else {
-                    let unread = self.choose_flows();
-                    // Whether their readers are busy or asleep is told by their CPU time from here to the end.
-                    self.find_owners(before, &unread);
-                    chosen = true;
-                }
+            if elapsed >= next_choice {
+                let busy = cpu_time();
+                let unread = self.choose_flows(before);
+                let cost = cpu_time().saturating_sub(busy);
+                next_choice = start.elapsed() + (cost * flows::REST).max(CHOOSE_EVERY);
+                // Whether their readers are busy or asleep is told by their CPU time from here to the end.
+                let made_in = flows::made_in(self.places.iter().flat_map(|place| place.flows.seen()));
+                self.find_owners(before, &unread, &made_in);
+            } else if elapsed >= next_sample {
+                self.look_at_flows();
                 next_sample = elapsed + sample_every;
             }
-            let next = next_look.min(next_sample).min(window);
+            let next = next_look.min(next_choice).min(next_sample).min(window);
             thread::sleep(next.saturating_sub(start.elapsed()));
         }
         self.look_at_flows();
@@ -217,14 +214,17 @@ impl Watch<'_> {
     }
 
     /// Returns the sockets whose readers do not keep up.
-    fn choose_flows(&mut self) -> SocketSet {
+    fn choose_flows(&mut self, before: &Snapshot) -> SocketSet {
         let mut choice = flows::Choice::default();
         for (id, diag, flows) in seeing(&mut self.places) {
-            flows.offer(diag, id, &mut choice);
+            flows.offer(diag, before.namespaces.get(&id), id, &mut choice);
         }
+        let watched = self.places.iter().map(|place| place.flows.watched()).sum();
         let at = self.start.elapsed();
-        flows::choose(seeing(&mut self.places), choice, at);
-        seeing(&mut self.places).flat_map(|(id, _, flows)| flows.unread().map(move |inode| (id, inode))).collect()
+        flows::choose(seeing(&mut self.places), choice, watched, at);
+        // A process that was looked at before is not looked at again: its first reading is the one to compare with.
+        let unread = seeing(&mut self.places).flat_map(|(id, _, flows)| flows.unread().map(move |inode| (id, inode)));
+        unread.filter(|(_, inode)| !before.owners.contains_key(inode)).collect()
     }
 
     fn look_at_flows(&mut self) {
@@ -234,11 +234,11 @@ impl Watch<'_> {
         }
     }
 
-    fn find_owners(&self, snapshot: &mut Snapshot, wanted: &SocketSet) {
+    fn find_owners(&self, snapshot: &mut Snapshot, wanted: &SocketSet, made_in: &BTreeMap<Inode, u64>) {
         if !wanted.is_empty() {
             // Read anew: workers may have been forked since the start.
             let pids = netns::pids(self.root);
-            process::find_owners(self.root, snapshot, wanted, &pids);
+            process::find_owners(self.root, snapshot, wanted, &pids, made_in);
         }
     }
 }

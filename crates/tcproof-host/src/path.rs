@@ -89,7 +89,7 @@ pub(crate) fn links(
             Err(why) => LinkSettings::absent(why),
         };
         link.settings.steering = match own {
-            true => sysfs::steering(root, &name).into(),
+            true => sysfs::steering(root, &name, link.index).into(),
             false => Reading::Absent(Absent::Failed {
                 what: "packet steering".into(),
                 error: "sysfs shows it for the observer's own namespace only".into(),

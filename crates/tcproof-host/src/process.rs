@@ -57,12 +57,14 @@ fn open_descriptors(root: &Root, pid: Pid) -> Result<u64, Absent> {
     }
 }
 
-/// Finds who holds the sockets and reads those processes into the snapshot. `pids` are the processes of each namespace.
+/// Finds who holds the sockets and reads those processes into the snapshot. `pids` are the processes of each namespace,
+/// `made_in` the control groups that flows were made in, by their files.
 pub(crate) fn find_owners(
     root: &Root,
     snapshot: &mut Snapshot,
     wanted: &BTreeSet<(NetnsId, Inode)>,
     pids: &BTreeMap<NetnsId, Vec<Pid>>,
+    made_in: &BTreeMap<Inode, u64>,
 ) {
     let namespaces: BTreeSet<NetnsId> = wanted.iter().map(|(ns, _)| *ns).collect();
     for ns in namespaces {
@@ -72,8 +74,9 @@ pub(crate) fn find_owners(
         if everyone.len() > FEW
             && let Some(netns) = snapshot.namespaces.get(&ns)
         {
-            let near: BTreeSet<Pid> =
-                cgroups_of(netns, &inodes).iter().flat_map(|id| cgroup::pids(root, *id)).collect();
+            let flows = made_in.iter().filter(|(inode, _)| inodes.contains(inode)).map(|(_, cgroup)| *cgroup);
+            let groups: BTreeSet<u64> = cgroups_of(netns, &inodes).into_iter().chain(flows).collect();
+            let near: BTreeSet<Pid> = groups.iter().flat_map(|id| cgroup::pids(root, *id)).collect();
             search.run(near.iter().copied());
         }
         if search.holders.len() < inodes.len() {
@@ -93,7 +96,10 @@ pub(crate) fn find_owners(
             snapshot.owners.insert(*inode, found);
         }
         for pid in holders.values().flatten() {
-            if let Ok(process) = read(root, *pid) {
+            // One that was read before is not read again: CPU time is counted from the first reading.
+            if !snapshot.processes.contains_key(pid)
+                && let Ok(process) = read(root, *pid)
+            {
                 snapshot.processes.insert(*pid, process);
             }
         }
@@ -154,7 +160,7 @@ mod tests {
         let (ns, me) = (NetnsId(1), std::process::id());
         let mut snapshot = Snapshot::default();
         let pids = BTreeMap::from([(ns, vec![me])]);
-        find_owners(&Root::new("/"), &mut snapshot, &BTreeSet::from([(ns, inode), (ns, 1)]), &pids);
+        find_owners(&Root::new("/"), &mut snapshot, &BTreeSet::from([(ns, inode), (ns, 1)]), &pids, &BTreeMap::new());
         assert_eq!(snapshot.owners[&inode], Reading::Present(vec![me]));
         assert_eq!(snapshot.owners[&1], Reading::Present(vec![]));
         let process = &snapshot.processes[&me];

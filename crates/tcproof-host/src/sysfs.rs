@@ -11,9 +11,14 @@ use crate::{Root, procfs};
 /// Queues of one device that are looked at.
 const QUEUES: usize = 256;
 
-/// Receive and transmit steering of a device.
-pub(crate) fn steering(root: &Root, device: &str) -> Result<Steering, Absent> {
+/// Receive and transmit steering of a device, which must have that index: a process may have entered another namespace
+/// than the one its sysfs shows (`nsenter --net`).
+pub(crate) fn steering(root: &Root, device: &str, index: u32) -> Result<Steering, Absent> {
     let folder = format!("sys/class/net/{device}/queues");
+    if root.read(&format!("sys/class/net/{device}/ifindex"))?.trim() != index.to_string() {
+        let error = "the sysfs that is mounted here shows another network namespace".into();
+        return Err(Absent::Failed { what: "packet steering".into(), error });
+    }
     let mut steering = Steering::default();
     for queue in root.list_dir(&folder)?.iter().take(QUEUES) {
         let file = |name: &str| {
@@ -56,6 +61,8 @@ mod tests {
 
     fn device(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("sys/class/net/eth0")).unwrap();
+        fs::write(dir.path().join("sys/class/net/eth0/ifindex"), "7\n").unwrap();
         for (file, text) in files {
             let path = dir.path().join("sys/class/net/eth0/queues").join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -74,20 +81,21 @@ mod tests {
             ("rx-1/rps_flow_cnt", "4096\n"),
             ("tx-0/xps_cpus", "3\n"),
         ]);
-        let seen = steering(&root, "eth0").unwrap();
+        let seen = steering(&root, "eth0", 7).unwrap();
         assert_eq!(seen, Steering { rps_cpus: [0, 1, 31, 32].into(), rps_flows: 8192, xps: true });
     }
 
     #[test]
     fn what_is_wrong_or_missing_is_named() {
         let (_dir, root) = device(&[("rx-0/rps_cpus", "x\n"), ("rx-0/rps_flow_cnt", "1\n")]);
-        insta::assert_snapshot!(steering(&root, "eth0").unwrap_err(), @r#"/sys/class/net/eth0/queues/rx-0/rps_cpus: expected a mask of CPUs, found "x\n""#);
-        assert!(steering(&root, "eth1").is_err());
+        insta::assert_snapshot!(steering(&root, "eth0", 7).unwrap_err(), @r#"/sys/class/net/eth0/queues/rx-0/rps_cpus: expected a mask of CPUs, found "x\n""#);
+        insta::assert_snapshot!(steering(&root, "eth0", 8).unwrap_err(), @"packet steering: the sysfs that is mounted here shows another network namespace");
+        assert!(steering(&root, "eth1", 7).is_err());
     }
 
     #[test]
     fn lo_is_not_steered_anywhere_strange() {
-        if let Ok(lo) = steering(&Root::new("/"), "lo") {
+        if let Ok(lo) = steering(&Root::new("/"), "lo", 1) {
             assert!(lo.rps_cpus.iter().all(|cpu| *cpu < 8192));
         }
     }

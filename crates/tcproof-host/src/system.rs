@@ -81,6 +81,8 @@ fn read_here(root: &Root) -> System {
     let files = || procfs::numbers::file_nr(&root.read("proc/sys/fs/file-nr")?, "/proc/sys/fs/file-nr");
     let cpu = || procfs::stat::host(&root.read("proc/stat")?, "/proc/stat", USER_HZ);
     System {
+        // Which groups matter is known only to an observation, which has more than one reading.
+        cgroups: Reading::Absent(Absent::OneReading),
         softnet: softnet().into(),
         netdev_max_backlog: knob_number(root, "net.core.netdev_max_backlog"),
         tcp_mem: knob(root, "net.ipv4.tcp_mem").and_then(|text| triple("net.ipv4.tcp_mem", &text)),

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod kit;
+mod path;
 pub mod run;
 pub mod scenario;
 pub mod statistics;

@@ -9,10 +9,11 @@ use tcproof_core::{Diagnosis, State, diagnose};
 use tcproof_host::{Options, Scope, observe};
 
 use crate::kit::cleanup::{self, Cleanup};
+use crate::kit::machine::{self, Knobs};
 use crate::kit::{self, nft, sockdiag};
-use crate::scenario::{Load, LoadKind, Need, Scenario, Server, Side, Slug, Symptom};
+use crate::scenario::{Global, LINK, Load, LoadKind, Need, Scenario, Server, Side, Slug, Symptom};
 use crate::statistics::Statistics;
-use crate::topology::{Counters, Topology};
+use crate::topology::{CONGESTION, CONGESTION_KEY, Counters, SERVER_LINK, Topology};
 use crate::worker::{Command, Role};
 use crate::workers::{Program, Workers};
 
@@ -87,6 +88,9 @@ pub struct Measured {
     /// The scenario's symptom, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symptom: Option<u64>,
+    /// The goodput that the symptom is about, in Mbit/s, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goodput_mbit: Option<f64>,
     /// What the workers saw, by their names.
     pub workers: BTreeMap<String, Statistics>,
     /// Counters that changed, by namespace.
@@ -193,7 +197,8 @@ pub fn visit<T>(
     if let Some(why) = missing(scenario) {
         return Err(Error::Lab(why));
     }
-    let lab = Topology::build(scenario)?;
+    let _kernel = changed(&scenario.global)?;
+    let lab = Topology::build()?;
     let _cleanup = cleaning(&lab);
     let mut workers = Workers::new(program.clone());
     start(scenario, &lab, &mut workers, progress)?;
@@ -205,15 +210,27 @@ fn missing(scenario: &Scenario) -> Option<String> {
     if let Err(why) = kit::require_root() {
         return Some(why);
     }
+    let machine = machine::require();
+    if let (false, Err(why)) = (scenario.global.is_empty(), &machine) {
+        return Some(why.clone());
+    }
     scenario.needs.iter().find_map(|need| {
         let file = match need {
             // Whether these are there is found out by using them: the kernel may load them then.
             Need::Nftables | Need::Conntrack => return None,
             Need::Ipv6 => "/proc/net/if_inet6",
             Need::Mptcp => "/proc/sys/net/mptcp/enabled",
+            Need::NativeSpeed => return machine.is_ok().then(|| "an emulated CPU is too slow for it".to_string()),
         };
         (!Path::new(file).exists()).then(|| format!("this kernel has no {need} ({file} is missing)"))
     })
+}
+
+/// The whole kernel as the scenario wants it, until the value is dropped.
+fn changed(global: &Global) -> Result<Knobs, Error> {
+    let mut kernel = Knobs::default();
+    global.sysctl.iter().try_for_each(|(key, value)| kernel.write(&key.0, &value.0))?;
+    Ok(kernel)
 }
 
 /// Sockets outlive their namespace while they are orphans: they are killed before it goes.
@@ -233,7 +250,8 @@ fn steps(
     progress: &mut dyn FnMut(Progress<'_>),
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
-    let lab = Topology::build(scenario)?;
+    let mut kernel = changed(&scenario.global)?;
+    let lab = Topology::build()?;
     // Dropped in reverse: first the workers end, then what is left of their sockets, then the namespaces.
     let mut cleanup = cleaning(&lab);
     let mut workers = Workers::new(program.clone());
@@ -252,7 +270,7 @@ fn steps(
 
     if let Some(remedy) = &scenario.remedy {
         progress(Progress::Phase(format!("remedy: {}", remedy.about)));
-        cure(scenario, &lab, &mut workers)?;
+        cure(scenario, &lab, &mut workers, &mut kernel)?;
         wait(scenario.watch.settle.0, &mut workers, progress)?;
         progress(Progress::Phase(format!("verifying for {} s", scenario.watch.verify.0.as_secs_f64())));
         let after = Meter::start(&lab, &mut workers)?;
@@ -275,32 +293,80 @@ fn start(
     for side in [Side::Server, Side::Client] {
         lab.write(side, scenario.sysctl.of(side))?;
     }
+    lab.join(scenario, workers)?;
     for server in &scenario.server {
         progress(Progress::Phase(format!("server {}: {}", server.name, in_words(server))));
-        workers.start(file(lab, Side::Server), Role::Server(server.clone()))?;
+        start_server(scenario, lab, workers, server.clone(), false)?;
     }
     for side in [Side::Server, Side::Client] {
         lab.write(side, scenario.later.of(side))?;
     }
-    if let Some(conntrack) = scenario.conntrack {
-        progress(Progress::Phase(format!("filling the connection tracking table of the {}", conntrack.side.name())));
-        lab.fill_conntrack(conntrack.side, conntrack.leave)?;
+    match scenario.conntrack {
+        Some(conntrack) if conntrack.firewall => lab.within(conntrack.side, nft::firewall)?,
+        Some(conntrack) => {
+            progress(Progress::Phase(format!("filling the connection tracking table of the {}", conntrack.side.name())));
+            lab.fill_conntrack(conntrack.side, conntrack.leave)?;
+        }
+        None => {}
+    }
+    if scenario.link.is_emulated() {
+        workers.tell(LINK, &Command::Begin)?;
     }
     for load in &scenario.load {
-        let destinations = load.to.len();
-        progress(Progress::Phase(format!(
-            "load {}: {} a second to {} destination(s)",
-            load.name, load.rate.0, destinations
-        )));
-        workers.start(file(lab, Side::Client), Role::Load(load.clone()))?;
+        progress(Progress::Phase(format!("load {}: {}", load.name, load_in_words(load))));
+        start_load(scenario, lab, workers, load.clone(), false)?;
     }
     Ok(())
+}
+
+fn start_server(
+    scenario: &Scenario,
+    lab: &Topology,
+    workers: &mut Workers,
+    mut server: Server,
+    cured: bool,
+) -> Result<(), Error> {
+    if server.kind.is_bulk() && server.socket.congestion.is_none() {
+        server.socket.congestion = congestion(scenario, Side::Server, cured);
+    }
+    workers.start(file(lab, Side::Server), Role::Server(server))
+}
+
+fn start_load(
+    scenario: &Scenario,
+    lab: &Topology,
+    workers: &mut Workers,
+    mut load: Load,
+    cured: bool,
+) -> Result<(), Error> {
+    if load.kind.is_bulk() && load.socket.congestion.is_none() {
+        load.socket.congestion = congestion(scenario, Side::Client, cured);
+    }
+    workers.start(file(lab, Side::Client), Role::Load(load))
+}
+
+/// The congestion control that a bulk worker asks for by itself; none where the namespace's default is the scenario's
+/// choice.
+fn congestion(scenario: &Scenario, side: Side, cured: bool) -> Option<String> {
+    let remedy = scenario.remedy.as_ref().filter(|_| cured).map(|remedy| &remedy.sysctl);
+    let chosen = [Some(&scenario.sysctl), Some(&scenario.later), remedy].into_iter().flatten();
+    let chosen = chosen.flat_map(|sysctls| sysctls.of(side).keys()).any(|key| key.0 == CONGESTION_KEY);
+    (!chosen).then(|| CONGESTION.to_string())
 }
 
 fn in_words(server: &Server) -> String {
     let kind = toml::Value::try_from(server.kind).ok();
     let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("?");
     format!("{kind}, port {}, backlog {}", server.port, server.backlog)
+}
+
+fn load_in_words(load: &Load) -> String {
+    let flows = load.count().unwrap_or(0);
+    match load.kind {
+        LoadKind::Uploads => format!("writes into {flows} connection(s)"),
+        LoadKind::Downloads => format!("reads from {flows} connection(s)"),
+        _ => format!("{} a second to {} destination(s)", load.per_second(), load.to.len()),
+    }
 }
 
 fn file(lab: &Topology, side: Side) -> PathBuf {
@@ -349,13 +415,26 @@ fn watch(
     Ok(diagnose(&interval))
 }
 
-fn cure(scenario: &Scenario, lab: &Topology, workers: &mut Workers) -> Result<(), Error> {
+fn cure(scenario: &Scenario, lab: &Topology, workers: &mut Workers, kernel: &mut Knobs) -> Result<(), Error> {
     let Some(remedy) = &scenario.remedy else { return Ok(()) };
+    remedy.global.sysctl.iter().try_for_each(|(key, value)| kernel.write(&key.0, &value.0))?;
+    if let Some(cpus) = remedy.global.rps {
+        lab.within(Side::Server, || machine::steer(SERVER_LINK, cpus))?;
+    }
     for side in [Side::Server, Side::Client] {
         lab.write(side, remedy.sysctl.of(side))?;
     }
     for name in &remedy.relisten {
-        workers.tell(name, Command::Relisten)?;
+        workers.tell(name, &Command::Relisten)?;
+    }
+    if let Some(link) = &remedy.link {
+        lab.limit_server(link)?;
+        if link.is_emulated() {
+            workers.tell(LINK, &Command::Change(Box::new(link.clone())))?;
+        }
+    }
+    if remedy.route {
+        lab.route_strangers()?;
     }
     if let Some(port) = remedy.notrack {
         lab.within(Side::Server, || nft::notrack(Some(port)))?;
@@ -367,12 +446,12 @@ fn cure(scenario: &Scenario, lab: &Topology, workers: &mut Workers) -> Result<()
     for name in remedy.server.keys() {
         let server = scenario.cured_server(name).map_err(Error::Lab)?;
         workers.stop(name);
-        workers.start(file(lab, Side::Server), Role::Server(server))?;
+        start_server(scenario, lab, workers, server, true)?;
     }
     for name in remedy.load.keys() {
         let load = scenario.cured_load(name).map_err(Error::Lab)?;
         workers.stop(name);
-        workers.start(file(lab, Side::Client), Role::Load(load))?;
+        start_load(scenario, lab, workers, load, true)?;
     }
     Ok(())
 }
@@ -402,13 +481,20 @@ impl Meter {
             });
             grown.insert(side.name().to_string(), changed.filter(|(_, growth)| *growth != 0).collect());
         }
-        let symptom = scenario.symptom.as_ref().map(|symptom| count(symptom, &grown, &workers));
-        Ok(Measured { seconds, symptom, workers, counters: grown })
+        let goodput = scenario.symptom.as_ref().and_then(|symptom| symptom.goodput.as_ref());
+        let goodput_mbit = goodput.map(|name| goodput_of(&workers, name));
+        let counted = scenario.symptom.as_ref().filter(|symptom| symptom.goodput.is_none());
+        let symptom = counted.map(|symptom| count(symptom, &grown, &workers));
+        Ok(Measured { seconds, symptom, goodput_mbit, workers, counters: grown })
     }
 }
 
 fn counters(lab: &Topology) -> Result<BTreeMap<Side, Counters>, Error> {
     [Side::Client, Side::Server].into_iter().map(|side| Ok((side, lab.counters(side)?))).collect()
+}
+
+fn goodput_of(workers: &BTreeMap<String, Statistics>, name: &str) -> f64 {
+    workers.get(name).and_then(|statistics| statistics.goodput_mbit).unwrap_or(0.0)
 }
 
 fn count(
@@ -470,7 +556,14 @@ fn judge(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
             wrong.push(format!("{slug} is not among the unknown, though something happened that can't be placed"));
         }
     }
+    for (name, least) in &scenario.goodput_at_least_mbit {
+        let (mbit, least) = (goodput_of(&before.workers, name), least.get_ref().0);
+        if mbit < least {
+            wrong.push(format!("{name} moved {mbit:.1} Mbit/s, not at least {least}"));
+        }
+    }
     match &scenario.symptom {
+        Some(symptom) if symptom.goodput.is_some() => wrong.extend(judge_goodput(symptom, outcome)),
         Some(symptom) => {
             let seen = before.symptom.unwrap_or(0);
             if seen < symptom.at_least {
@@ -492,12 +585,33 @@ fn judge(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     wrong
 }
 
+/// Slow before the remedy, and faster after it.
+fn judge_goodput(symptom: &Symptom, outcome: &Outcome) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mbit = |measured: &Option<Measured>| measured.as_ref().and_then(|measured| measured.goodput_mbit);
+    let Some(before) = mbit(&outcome.before) else { return wrong };
+    if let Some(most) = symptom.at_most_mbit.filter(|most| before > most.0) {
+        wrong.push(format!("the symptom did not occur: {before:.1} Mbit/s, not at most {}", most.0));
+    }
+    if let Some(after) = mbit(&outcome.after) {
+        let gain = symptom.gain();
+        // Nothing is no cure, however slow it was.
+        if after < before * gain || after <= 0.0 {
+            wrong.push(format!("goodput {before:.2} → {after:.2} Mbit/s: the remedy did not make it {gain} times"));
+        }
+        if let Some(least) = symptom.cured_at_least_mbit.filter(|least| after < least.0) {
+            wrong.push(format!("goodput {after:.1} Mbit/s after the remedy, not at least {}", least.0));
+        }
+    }
+    wrong
+}
+
 /// A healthy load that did not happen proves nothing.
 fn fell_short(load: &Load, statistics: &Statistics) -> Option<String> {
-    if load.kind == LoadKind::SpoofedSyn || load.count.is_some() || load.length.is_some() {
+    if load.kind == LoadKind::SpoofedSyn || load.kind.keeps() || load.count.is_some() || load.length.is_some() {
         return None;
     }
-    let wanted = f64::from(load.rate.0) * statistics.seconds;
+    let wanted = f64::from(load.per_second()) * statistics.seconds;
     let connected = statistics.connected;
     ((connected as f64) < wanted * ENOUGH)
         .then(|| format!("{} connected only {connected} of {wanted:.0} times: this machine is too busy", load.name))

@@ -25,11 +25,37 @@ pub struct Statistics {
     /// Milliseconds from `connect(2)` to the end of the handshake.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handshake_ms: Option<Quantiles>,
+    /// Milliseconds from `connect(2)` to the answer of a request: a handshake and a round trip, or, with data in the SYN,
+    /// one round trip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_ms: Option<Quantiles>,
     /// Microseconds that the call of `connect(2)` itself took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_us: Option<Quantiles>,
     /// Slow calls of `connect(2)`.
     pub slow_calls: u64,
+    /// Bytes that a bulk worker read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub read_bytes: u64,
+    /// Bytes that a bulk worker wrote: into the kernel, which may still have some of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub written_bytes: u64,
+    /// Bulk connections that moved anything at all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub progressed: u64,
+    /// What the application read, or else wrote, in Mbit/s; none where nothing is moved in bulk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goodput_mbit: Option<f64>,
+    /// Packets that an emulated link let pass.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passed: u64,
+    /// Packets that it dropped, by cause and direction.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A distribution in three numbers.
@@ -66,25 +92,39 @@ pub(crate) struct Tally {
     pub(crate) numbers: Statistics,
     /// Handshakes in microseconds.
     pub(crate) handshakes: Histogram<u64>,
+    /// Answers in microseconds.
+    pub(crate) answers: Histogram<u64>,
     /// Calls in microseconds.
     pub(crate) calls: Histogram<u64>,
+    /// Whether it moves data in bulk.
+    pub(crate) bulk: bool,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
         // Bounds that `new_with_bounds` accepts by construction: 1 µs to 100 s, three digits.
         let histogram = || Histogram::new_with_bounds(1, 100_000_000, 3).expect("constant bounds are valid");
-        Self { numbers: Statistics::default(), handshakes: histogram(), calls: histogram() }
+        Self {
+            numbers: Statistics::default(),
+            handshakes: histogram(),
+            answers: histogram(),
+            calls: histogram(),
+            bulk: false,
+        }
     }
 
     /// The numbers over `seconds`; starts again from zero.
     pub(crate) fn take(&mut self, seconds: f64, open: u64) -> Statistics {
         let mut numbers = std::mem::take(&mut self.numbers);
         numbers.seconds = seconds;
+        let bytes = numbers.read_bytes.max(numbers.written_bytes);
+        numbers.goodput_mbit = self.bulk.then(|| bytes as f64 * 8e-6 / seconds.max(1e-3));
         numbers.open = open;
         numbers.handshake_ms = quantiles(&self.handshakes, 1000.0);
+        numbers.answer_ms = quantiles(&self.answers, 1000.0);
         numbers.call_us = quantiles(&self.calls, 1.0);
         self.handshakes.reset();
+        self.answers.reset();
         self.calls.reset();
         numbers
     }

@@ -4,19 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::kit::netns::Netns;
-use crate::kit::{self, conntrack, nft, rtnl, sockdiag, sysctl};
+use crate::kit::{self, conntrack, machine, nft, rtnl, sockdiag, sysctl};
 use crate::run::Error;
-use crate::scenario::{CLIENT, Key, Load, SERVER, Scenario, Side, Value};
+use crate::scenario::{CLIENT, Key, Link, Load, SERVER, Scenario, Side, Value};
+use crate::worker::Role;
+use crate::workers::Workers;
 
 /// Spoofed SYNs come from here: a network that is reserved for benchmarks (RFC 2544).
 pub(crate) const SPOOFED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 /// Its length.
 pub(crate) const SPOOFED_PREFIX: u8 = 15;
 
+/// Clients that the server has no route to.
+const STRANGERS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 0);
+/// Its length.
+const STRANGERS_PREFIX: u8 = 16;
+
 const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
-const CLIENT_LINK: &str = "client0";
-const SERVER_LINK: &str = "server0";
+/// The client's end of the link.
+pub(crate) const CLIENT_LINK: &str = "client0";
+/// The server's end of the link.
+pub(crate) const SERVER_LINK: &str = "server0";
 
 /// What every scenario starts from, whatever the host's values are: Linux's defaults for the knobs that decide the
 /// outcome; and two that only a lab wants. Orphans give up soon, so that a lab that was killed is gone at once.
@@ -37,14 +46,41 @@ const BASELINE: &[(&str, &str)] = &[
     ("net.ipv4.tcp_orphan_retries", "2"),
     ("net.ipv4.tcp_no_metrics_save", "1"),
     ("net.ipv4.ip_local_reserved_ports", ""),
+    ("net.ipv4.ip_no_pmtu_disc", "0"),
+    ("net.ipv4.tcp_rmem", "4096 131072 6291456"),
+    ("net.ipv4.tcp_wmem", "4096 16384 4194304"),
+    ("net.ipv4.tcp_adv_win_scale", "1"),
+    ("net.ipv4.tcp_moderate_rcvbuf", "1"),
+    ("net.ipv4.tcp_window_scaling", "1"),
+    ("net.ipv4.tcp_sack", "1"),
+    ("net.ipv4.tcp_dsack", "1"),
+    ("net.ipv4.tcp_ecn", "2"),
+    ("net.ipv4.tcp_frto", "2"),
+    ("net.ipv4.tcp_mtu_probing", "0"),
+    ("net.ipv4.tcp_slow_start_after_idle", "1"),
+    ("net.ipv4.tcp_notsent_lowat", "4294967295"),
+    ("net.ipv4.tcp_retries1", "3"),
+    ("net.ipv4.tcp_retries2", "15"),
+    ("net.ipv4.tcp_keepalive_time", "7200"),
+    ("net.ipv4.tcp_keepalive_intvl", "75"),
+    ("net.ipv4.tcp_keepalive_probes", "9"),
+    ("net.ipv4.tcp_fastopen", "1"),
     ("net.ipv4.conf.all.rp_filter", "0"),
     ("net.ipv4.conf.default.rp_filter", "0"),
 ];
 
 /// What a narrow link may send at once: one full packet, or some twenty SYN-ACKs.
 const BUCKET: u32 = 1_600;
-/// What waits in front of it, in bytes: thousands of SYN-ACKs, so that none is lost.
+/// What waits in front of it, in bytes, if the scenario does not say: thousands of SYN-ACKs, so that none is lost.
 const QUEUE: u32 = 500_000;
+/// Packets that wait for the process that is an emulated link. It has to be late by tens of milliseconds before one is
+/// lost that the scenario did not want to lose; the kernel's own 500 are gone in six at 1 Gbit/s.
+const TUN_QUEUE: u32 = 10_000;
+
+/// Linux's default since 2.6.19, whatever the host's is.
+pub(crate) const CONGESTION: &str = "cubic";
+/// The sysctl that says so.
+pub(crate) const CONGESTION_KEY: &str = "net.ipv4.tcp_congestion_control";
 
 /// The clients' ports: as many as there can be, so that only the scenarios that are about ports run out of them.
 const BASELINE_PORTS: &str = "1024 65535";
@@ -56,31 +92,55 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// Makes the namespaces, the cable, the addresses that the scenario names, and the baseline.
-    pub(crate) fn build(scenario: &Scenario) -> Result<Self, Error> {
+    /// Makes the namespaces, and the baseline.
+    pub(crate) fn build() -> Result<Self, Error> {
         let made = |ns: std::io::Result<Netns>| ns.map_err(|e| Error::Lab(format!("making a namespace: {e}")));
         let lab = Self { client: made(Netns::new())?, server: made(Netns::new())? };
         for side in [Side::Client, Side::Server] {
             lab.within(side, || baseline(side))?;
         }
-        lab.within(Side::Client, || rtnl::veth_pair(CLIENT_LINK, SERVER_LINK, lab.server.fd()))?;
-        lab.within(Side::Client, || {
+        Ok(lab)
+    }
+
+    /// Makes the link, in either case with the same names at its ends. The worker that is an emulated one dies when the
+    /// other workers do.
+    pub(crate) fn join(&self, scenario: &Scenario, workers: &mut Workers) -> Result<(), Error> {
+        let emulated = scenario.link.is_emulated();
+        if emulated {
+            let (link, server) = (Box::new(scenario.link.clone()), self.server.file());
+            workers.start(self.client.file(), Role::Link { link, server })?;
+        } else {
+            self.within(Side::Client, || rtnl::veth_pair(CLIENT_LINK, SERVER_LINK, self.server.fd()))?;
+        }
+        let set_up = |link| {
+            if emulated {
+                rtnl::set_queue_length(link, TUN_QUEUE)?;
+            }
             rtnl::up("lo")?;
-            rtnl::up(CLIENT_LINK)?;
+            rtnl::up(link)
+        };
+        self.within(Side::Client, || {
+            set_up(CLIENT_LINK)?;
             addresses(CLIENT_LINK, client_addresses(scenario))?;
             // SYN-ACKs to spoofed sources end here, without the RST that would empty the SYN queue.
             rtnl::add_blackhole(SPOOFED.into(), SPOOFED_PREFIX)
         })?;
-        lab.within(Side::Server, || {
-            rtnl::up("lo")?;
-            rtnl::up(SERVER_LINK)?;
+        self.within(Side::Server, || {
+            set_up(SERVER_LINK)?;
             addresses(SERVER_LINK, server_addresses(scenario))?;
-            if let Some(bits) = scenario.link.server_bits_per_second {
-                rtnl::limit_rate(SERVER_LINK, bits.into(), BUCKET, QUEUE)?;
+            if let Some(cpus) = scenario.global.rps {
+                machine::steer(SERVER_LINK, cpus)?;
             }
             rtnl::add_route(SPOOFED.into(), SPOOFED_PREFIX, CLIENT.into())
         })?;
-        Ok(lab)
+        self.limit_server(&scenario.link)
+    }
+
+    /// Limits what the server's device sends, or limits it anew.
+    pub(crate) fn limit_server(&self, link: &Link) -> Result<(), Error> {
+        let Some(bits) = link.server_bits_per_second else { return Ok(()) };
+        let queue = link.server_queue.map_or(QUEUE, |bytes| bytes.0);
+        self.within(Side::Server, || rtnl::limit_rate(SERVER_LINK, bits.0, BUCKET, queue))
     }
 
     /// One of the namespaces.
@@ -100,6 +160,11 @@ impl Topology {
     /// Writes sysctls.
     pub(crate) fn write(&self, side: Side, values: &BTreeMap<Key, Value>) -> Result<(), Error> {
         self.within(side, || values.iter().try_for_each(|(key, value)| sysctl::write(&key.0, &value.0)))
+    }
+
+    /// Gives the server a route to the clients that it has none to.
+    pub(crate) fn route_strangers(&self) -> Result<(), Error> {
+        self.within(Side::Server, || rtnl::add_route(STRANGERS.into(), STRANGERS_PREFIX, CLIENT.into()))
     }
 
     /// Fills the connection tracking table but for `leave` entries.
@@ -145,6 +210,12 @@ fn baseline(side: Side) -> kit::Result<()> {
         if sysctl::read(key).is_ok() {
             sysctl::write(key, value)?;
         }
+    }
+    // Only what the host allows its users can be a namespace's default, and the lab may not change that: where it is not,
+    // the workers ask for it, which they are allowed to.
+    match sysctl::write(CONGESTION_KEY, CONGESTION) {
+        Ok(()) | Err(kit::Error::Unsupported(_)) => {}
+        Err(error) => return Err(error),
     }
     match side {
         Side::Client => sysctl::write("net.ipv4.ip_local_port_range", BASELINE_PORTS),

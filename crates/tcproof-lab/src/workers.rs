@@ -8,7 +8,10 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::kit;
+use crate::kit::cgroup::TcpMemory;
 use crate::run::Error;
+use crate::scenario::LINK;
 use crate::statistics::Statistics;
 use crate::worker::{Command, Event, Job, Role};
 
@@ -24,6 +27,8 @@ pub struct Program {
 struct Worker {
     child: Child,
     stdin: Option<ChildStdin>,
+    /// Removed after the child has ended.
+    _cgroup: Option<TcpMemory>,
 }
 
 /// All workers of one run. Dropping it kills them.
@@ -48,8 +53,14 @@ impl Workers {
         let (name, announced) = match &role {
             Role::Server(server) => (server.name.clone(), server.announce.then_some(server.backlog)),
             Role::Load(load) => (load.name.clone(), None),
+            Role::Link { .. } => (LINK.to_string(), None),
         };
         let failed = |what: &str, error: std::io::Error| Error::Lab(format!("{what} worker {name:?}: {error}"));
+        let cgroup = match &role {
+            Role::Server(server) => server.tcp_memory.map(|bytes| TcpMemory::limited(bytes.0.into())).transpose()?,
+            _ => None,
+        };
+        let directory = cgroup.as_ref().map(|group| group.directory().to_owned());
         let mut command = std::process::Command::new(&self.program.path);
         command.args(&self.program.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         // A group of their own: Ctrl-C is for the lab, which then ends them in order.
@@ -60,7 +71,7 @@ impl Workers {
         let mut child = command.spawn().map_err(|e| failed("starting", e))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         // From here on it is killed when this value is dropped, whatever goes wrong.
-        self.workers.insert(name.clone(), Worker { child, stdin });
+        self.workers.insert(name.clone(), Worker { child, stdin, _cgroup: cgroup });
         if let Some(stdout) = stdout {
             let (sender, name) = (self.sender.clone(), name.clone());
             std::thread::spawn(move || {
@@ -72,7 +83,7 @@ impl Workers {
                 }
             });
         }
-        let job = Job { netns, parent: std::process::id(), role };
+        let job = Job { netns, parent: std::process::id(), cgroup: directory, role };
         let mut line = serde_json::to_vec(&job).map_err(|e| failed("telling", e.into()))?;
         line.push(b'\n');
         self.write(&name, &line).map_err(|e| failed("telling", e))?;
@@ -91,6 +102,7 @@ impl Workers {
         loop {
             match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok((who, Event::Failed(message))) => return Err(Error::Lab(format!("{who}: {message}"))),
+                Ok((_, Event::Unsupported(what))) => return Err(kit::Error::Unsupported(what).into()),
                 Ok((who, event)) if who == name => {
                     if let Some(value) = wanted(event) {
                         return Ok(value);
@@ -103,8 +115,8 @@ impl Workers {
     }
 
     /// Tells a worker something.
-    pub(crate) fn tell(&mut self, name: &str, command: Command) -> Result<(), Error> {
-        let mut line = serde_json::to_vec(&command).map_err(|e| Error::Lab(e.to_string()))?;
+    pub(crate) fn tell(&mut self, name: &str, command: &Command) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(command).map_err(|e| Error::Lab(e.to_string()))?;
         line.push(b'\n');
         self.write(name, &line).map_err(|e| Error::Lab(format!("telling worker {name:?}: {e}")))
     }
@@ -114,7 +126,7 @@ impl Workers {
         let names: Vec<String> = self.workers.keys().cloned().collect();
         let mut marked = BTreeMap::new();
         for name in names {
-            self.tell(&name, Command::Mark)?;
+            self.tell(&name, &Command::Mark)?;
             let statistics = self.wait(&name, |event| match event {
                 Event::Marked(statistics) => Some(statistics),
                 _ => None,
@@ -131,6 +143,7 @@ impl Workers {
             match event {
                 Event::Second(statistics) => seconds.push((name, statistics)),
                 Event::Failed(message) => return Err(Error::Lab(format!("{name}: {message}"))),
+                Event::Unsupported(what) => return Err(kit::Error::Unsupported(what).into()),
                 Event::Ready | Event::Marked(_) => {}
             }
         }

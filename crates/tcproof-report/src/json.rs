@@ -51,8 +51,9 @@ struct Check<'a> {
     unknown: &'a [Unknown],
 }
 
+/// The machine; what could not be read is left out.
 #[derive(Serialize)]
-struct Host<'a> {
+pub(crate) struct Host<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -88,6 +89,17 @@ struct EvidenceView<'a> {
     over_seconds: Option<f64>,
 }
 
+impl<'a> Host<'a> {
+    pub(crate) fn new(host: &'a tcproof_core::snapshot::Host) -> Self {
+        Self {
+            name: &host.name,
+            kernel: &host.kernel,
+            cpus: Some(host.cpus).filter(|n| *n > 0),
+            memory_bytes: Some(host.memory_bytes).filter(|n| *n > 0),
+        }
+    }
+}
+
 impl<'a> Check<'a> {
     fn new(diagnosis: &'a Diagnosis) -> Self {
         let Diagnosis { host, window, findings, headroom: all, unknown, .. } = diagnosis;
@@ -103,12 +115,7 @@ impl<'a> Check<'a> {
         let left_out = all.len() - headroom.len();
         Self {
             schema: "tcproof/check/1",
-            host: Host {
-                name: &host.name,
-                kernel: &host.kernel,
-                cpus: Some(host.cpus).filter(|n| *n > 0),
-                memory_bytes: Some(host.memory_bytes).filter(|n| *n > 0),
-            },
+            host: Host::new(host),
             window_seconds: window.as_secs_f64(),
             verdict: diagnosis.verdict(),
             findings: findings.iter().map(FindingView::new).collect(),
@@ -151,7 +158,7 @@ impl<'a> EvidenceView<'a> {
 
 /// Whole numbers without a point, so that a counter reads like one.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     // Beyond this, f64 does not hold every whole number, and nothing would be gained.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() <= EXACT {

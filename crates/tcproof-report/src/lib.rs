@@ -5,6 +5,7 @@ mod flows;
 pub mod json;
 mod layout;
 pub mod page;
+pub mod path;
 mod sanitize;
 pub mod text;
 

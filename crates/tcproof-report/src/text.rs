@@ -1,8 +1,10 @@
 //! The first screen of `tcproof check`: what a tired engineer reads, and pastes into a ticket.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tcproof_core::limits::{Limit, percent};
+use tcproof_core::snapshot::Host;
 use tcproof_core::{Diagnosis, Finding, Headroom, Level, Owner, Remedy, State, Subject, Unknown, Verdict};
 
 pub use crate::layout::Style;
@@ -65,27 +67,7 @@ impl Check<'_> {
 
     fn header(&mut self) {
         let Diagnosis { host, window, sockets, namespaces, .. } = self.diagnosis;
-        let mut parts = vec![match host.name.as_str() {
-            "" => "this host".to_string(),
-            name => name.to_string(),
-        }];
-        if !host.kernel.is_empty() {
-            parts.push(format!("Linux {}", host.kernel));
-        }
-        if host.cpus > 0 {
-            parts.push(count(host.cpus.into(), "CPU"));
-        }
-        parts.push(match window.as_secs_f64() {
-            0.0 => "one look".to_string(),
-            seconds => format!("watched {seconds:.1} s"),
-        });
-        parts.extend(sockets.map(|n| count(n, "socket")));
-        if *namespaces > 0 {
-            parts.push(count(*namespaces as u64, "namespace"));
-        }
-        let parts: Vec<_> = parts.iter().map(|part| bind(part)).collect();
-        self.screen.text(Role::Plain, &parts.join("\u{a0}· "));
-        self.screen.gap();
+        header(&mut self.screen, host, *window, *sockets, *namespaces);
     }
 
     /// `41 checked, 2 could not be seen`
@@ -291,6 +273,31 @@ impl Check<'_> {
             self.screen.row(&[Cell::blank(MARGIN)], Role::Command, &more);
         }
     }
+}
+
+/// `web-07 · Linux 6.8 · 16 CPUs · watched 5.0 s · 11 842 sockets · 3 namespaces`
+pub(crate) fn header(screen: &mut Screen<'_>, host: &Host, window: Duration, sockets: Option<u64>, namespaces: usize) {
+    let mut parts = vec![match host.name.as_str() {
+        "" => "this host".to_string(),
+        name => name.to_string(),
+    }];
+    if !host.kernel.is_empty() {
+        parts.push(format!("Linux {}", host.kernel));
+    }
+    if host.cpus > 0 {
+        parts.push(count(host.cpus.into(), "CPU"));
+    }
+    parts.push(match window.as_secs_f64() {
+        0.0 => "one look".to_string(),
+        seconds => format!("watched {seconds:.1} s"),
+    });
+    parts.extend(sockets.map(|n| count(n, "socket")));
+    if namespaces > 0 {
+        parts.push(count(namespaces as u64, "namespace"));
+    }
+    let parts: Vec<_> = parts.iter().map(|part| bind(part)).collect();
+    screen.text(Role::Plain, &parts.join("\u{a0}· "));
+    screen.gap();
 }
 
 fn state(state: State) -> (Role, &'static str) {

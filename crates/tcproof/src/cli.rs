@@ -35,6 +35,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Watch this host and say which TCP limit hurts it (the default)
     Check(CheckArgs),
+    /// Show where packets pass, wait and are dropped in this host, stage by stage
+    Path(PathArgs),
     /// Explain a limit: what it is, what proves it, what only looks like it, what to do
     Explain(ExplainArgs),
     /// Say what can and cannot be seen here, why, and what would change it
@@ -127,6 +129,23 @@ pub(crate) struct CheckArgs {
     pub(crate) verbose: bool,
 }
 
+/// `path`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PathArgs {
+    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
+    pub(crate) window: Duration,
+    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+    /// Every counter, every device, every reading that is missing
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
 /// `--fail-on`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailOn {
@@ -171,6 +190,8 @@ pub(crate) enum Schema {
     /// tcproof check --json
     #[default]
     Check,
+    /// tcproof path --json
+    Path,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         None => cmd::check::run(&cli.check, output),
         Some(Command::Check(args)) => cmd::check::run(&args, output),
+        Some(Command::Path(args)) => cmd::path::run(&args, output),
         Some(Command::Explain(args)) => cmd::explain::run(&args, output),
         Some(Command::Doctor(args)) => cmd::doctor::run(&args, output),
         Some(Command::Lab(args)) => cmd::lab::run(args, output),

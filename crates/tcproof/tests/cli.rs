@@ -269,7 +269,7 @@ fn many_listeners() -> Result<Vec<TcpListener>, String> {
 fn help_of_every_verb() {
     insta::assert_snapshot!("help", stdout(["--help"]));
     insta::assert_snapshot!("help_short", stdout(["-h"]));
-    for verb in ["check", "explain", "doctor", "lab", "schema", "completions", "man"] {
+    for verb in ["check", "path", "explain", "doctor", "lab", "schema", "completions", "man"] {
         insta::assert_snapshot!(format!("help_{verb}"), stdout([verb, "--help"]));
     }
     assert_eq!(stdout(["--version"]), format!("tcproof {}\n", env!("CARGO_PKG_VERSION")));
@@ -303,6 +303,7 @@ fn the_manual_page_has_every_verb_and_nothing_hidden() {
     let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH TCPROOF")).collect();
     insta::assert_snapshot!(sections.join("\n"), @r"
      CHECK
+     PATH
      EXPLAIN
      DOCTOR
      LAB

@@ -26,8 +26,14 @@ fn main() {
     let not_root = (!rustix::process::geteuid().is_root()).then_some("not root");
     let skipped: Skipped = Skipped::default();
     let mut trials: Vec<Trial> = scenarios.iter().map(|name| trial(name, not_root, &skipped)).collect();
-    for (name, signal) in [("ended-by-ctrl-c", Signal::INT), ("ended-by-sigkill", Signal::KILL)] {
-        trials.push(Trial::test(shown(name, not_root), move || ended_by(signal)).with_ignored_flag(not_root.is_some()));
+    for (name, signal, scenario, workers) in [
+        ("ended-by-ctrl-c", Signal::INT, "accept-queue-stalled", 2),
+        ("ended-by-sigkill", Signal::KILL, "accept-queue-stalled", 2),
+        ("emulator-ended-by-ctrl-c", Signal::INT, "bulk-50ms", 3),
+        ("emulator-ended-by-sigkill", Signal::KILL, "bulk-50ms", 3),
+    ] {
+        let trial = Trial::test(shown(name, not_root), move || ended_by(signal, scenario, workers));
+        trials.push(trial.with_ignored_flag(not_root.is_some()));
     }
     let before = Traces::now();
 
@@ -95,17 +101,13 @@ fn scenario(name: &str, skipped: &Skipped) -> Result<(), Failed> {
 }
 
 /// A lab that is ended in the middle leaves nothing behind.
-fn ended_by(signal: Signal) -> Result<(), Failed> {
+fn ended_by(signal: Signal, scenario: &str, workers: usize) -> Result<(), Failed> {
     let before = Traces::now();
     let null = Stdio::null;
-    let mut lab = Command::new(TCPROOF)
-        .args(["lab", "run", "accept-queue-stalled"])
-        .stdin(null())
-        .stdout(null())
-        .stderr(null())
-        .spawn()?;
-    // The server and its clients, and some connections between them.
-    until(Duration::from_secs(10), || Traces::now().workers.difference(&before.workers).count() == 2)
+    let mut lab =
+        Command::new(TCPROOF).args(["lab", "run", scenario]).stdin(null()).stdout(null()).stderr(null()).spawn()?;
+    // The server and its clients, the link where it is a process, and some connections between them.
+    until(Duration::from_secs(10), || Traces::now().workers.difference(&before.workers).count() == workers)
         .then_some(())
         .ok_or("its workers did not start")?;
     std::thread::sleep(Duration::from_millis(500));
@@ -200,7 +202,7 @@ impl Traces {
             let read = |file| std::fs::read_to_string(Path::new("/proc").join(pid).join(file)).unwrap_or_default();
             // A zombie has no command line: it is gone, and its new parent has yet to look.
             let comm = read("comm");
-            (comm.starts_with("lab-server") || comm.starts_with("lab-load")) && !read("cmdline").is_empty()
+            ["lab-server", "lab-load", "lab-link"].contains(&comm.trim_end()) && !read("cmdline").is_empty()
         };
         // Orphans are counted for the whole kernel, and keep the namespace that they were in alive.
         let sockstat = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();

@@ -30,6 +30,8 @@ pub(super) struct Cost {
     pub(super) peak_kib: u64,
     /// The peak is only known to be at most that.
     pub(super) peak_is_bound: bool,
+    /// How it ended.
+    pub(super) exit_code: i32,
 }
 
 /// Runs the command and prints its cost as a line of JSON. Nothing else may have been this process's child.
@@ -54,13 +56,11 @@ fn measure(command: &[String]) -> Result<Cost> {
         }
         sleep(LOOK);
     };
-    if !status.code().is_some_and(|code| ANSWERS.contains(&code)) {
-        bail!("{program}: {status}");
-    }
+    let Some(exit_code) = status.code().filter(|code| ANSWERS.contains(code)) else { bail!("{program}: {status}") };
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     let (peak_kib, peak_is_bound) = peak(u64::try_from(usage.max_rss())?, high_water("self"), seen);
-    Ok(Cost { cpu_ms: cpu as f64 / 1000.0, peak_kib, peak_is_bound })
+    Ok(Cost { cpu_ms: cpu as f64 / 1000.0, peak_kib, peak_is_bound, exit_code })
 }
 
 /// The kernel's `ru_maxrss` is exact, except that a child takes over the peak of the process that forked it (execve(2)

@@ -7,7 +7,7 @@
 mod measure;
 mod namespace;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -18,14 +18,21 @@ use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use measure::Cost;
 pub(crate) use measure::{OneArgs, one};
 
+/// What `tcproof check` ends with when something is limiting.
+const LIMITING: i32 = 13;
+/// Connections that go to one listener: fewer than half of the ports to one destination, which are found at once.
+const EACH: u32 = 10_000;
 /// Exit code of a process that can't do its part here: the measurement is skipped, not failed.
 const SKIPPED: u8 = 77;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Numbers of established sockets to measure beside
-    #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000, 100_000])]
     sockets: Vec<u32>,
+    /// Of the established sockets, so many are hurt (their reader does not read) in one more row each, which must be found
+    #[arg(long, value_delimiter = ',', default_values_t = [10])]
+    hurt: Vec<u32>,
     /// Numbers of listening sockets to measure beside
     #[arg(long, value_delimiter = ',', default_values_t = [10_000])]
     listeners: Vec<u32>,
@@ -46,6 +53,8 @@ pub(crate) struct Sockets {
     established: u32,
     #[arg(long, default_value_t = 0)]
     listening: u32,
+    #[arg(long, default_value_t = 0)]
+    hurt: u32,
 }
 
 #[derive(clap::Args)]
@@ -65,11 +74,17 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
     }
     let command = if args.command.is_empty() { release_build(workspace, &args.window)? } else { args.command.clone() };
     println!("{}, {} runs each: min / median / max", command.join(" "), args.runs);
-    println!("{:>12} {:>10}   {:>24}   {:>24}", "established", "listening", "CPU ms", "peak MiB");
-    let established = args.sockets.iter().map(|n| Sockets { established: *n, listening: 0 });
-    let listening = args.listeners.iter().map(|n| Sockets { established: 0, listening: *n });
-    for sockets in established.chain(listening) {
+    println!("{:>12} {:>6} {:>10}   {:>24}   {:>24}", "established", "hurt", "listening", "CPU ms", "peak MiB");
+    let none = Sockets { established: 0, listening: 0, hurt: 0 };
+    let established = args.sockets.iter().map(|n| Sockets { established: *n, ..none });
+    let most = args.sockets.iter().copied().max().unwrap_or(0);
+    let hurt = args.hurt.iter().filter(|n| **n <= most).map(|n| Sockets { established: most, hurt: *n, ..none });
+    let listening = args.listeners.iter().map(|n| Sockets { listening: *n, ..none });
+    for sockets in established.chain(hurt).chain(listening) {
         let Some(costs) = measure_row(sockets, args.runs, &command)? else { return Ok(ExitCode::SUCCESS) };
+        // A cheap check that overlooks them is no check.
+        let found = costs.iter().all(|cost| cost.exit_code == LIMITING);
+        ensure!(sockets.hurt == 0 || found, "beside {sockets}, the hurt ones were not found");
         println!("{}", table_row(sockets, &costs));
     }
     Ok(ExitCode::SUCCESS)
@@ -121,19 +136,23 @@ pub(crate) fn row(args: &RowArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process that holds the sockets: it ends when its standard input does, so it never outlives this one.
-struct Holder(Child);
+/// The processes that hold the sockets, as many as one's limit of descriptors asks for. They end when their standard input
+/// does, so they never outlive this one.
+struct Holder(Vec<Child>);
 
 impl Holder {
     fn start(sockets: Sockets) -> Result<Self> {
-        let mut hold = this_program("bench-hold")?;
-        let mut child = hold.args(sockets.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let out = child.stdout.take().context("no pipe to the holder")?;
-        let holder = Self(child);
-        let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
-        if line.trim() != "ready" {
-            bail!("could not open {sockets}");
+        let mut holder = Self(Vec::new());
+        for share in sockets.shares(most_descriptors()) {
+            let mut hold = this_program("bench-hold")?;
+            let mut child = hold.args(share.arguments()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+            let out = child.stdout.take().context("no pipe to the holder")?;
+            holder.0.push(child);
+            let mut line = String::new();
+            BufReader::new(out).read_line(&mut line)?;
+            if line.trim() != "ready" {
+                bail!("could not open {share}");
+            }
         }
         Ok(holder)
     }
@@ -141,10 +160,19 @@ impl Holder {
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        // It is about to end by itself; there is nothing to do about a failure to see that.
-        self.0.wait().ok();
+        for mut child in self.0.drain(..) {
+            drop(child.stdin.take());
+            // It is about to end by itself; there is nothing to do about a failure to see that.
+            child.wait().ok();
+        }
     }
+}
+
+/// Descriptors that one process may have open, less those it has anyway.
+fn most_descriptors() -> u32 {
+    const OWN: u64 = 64;
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    u32::try_from(hard.saturating_sub(OWN)).unwrap_or(u32::MAX).max(2)
 }
 
 /// Holds sockets until standard input ends.
@@ -153,23 +181,42 @@ pub(crate) fn hold(sockets: &Sockets) -> Result<ExitCode> {
     allow_descriptors(wanted)?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listeners: Vec<_> = (0..sockets.listening).map(|_| TcpListener::bind(any)).collect::<Result<_, _>>()?;
-    let connections = connections(sockets.established)?;
+    let (servers, connections) = connections(sockets.established)?;
+    // Every second one accepts; its connector is the one before.
+    connections.iter().step_by(2).take(sockets.hurt as usize).try_for_each(fill)?;
     println!("ready");
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    drop((listeners, connections));
+    drop((listeners, servers, connections));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Established sockets, two for each connection; the listener that made them is closed again.
-fn connections(sockets: u32) -> Result<Vec<TcpStream>> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let at = listener.local_addr()?;
-    let mut open = Vec::with_capacity(sockets as usize);
-    for _ in 0..sockets.div_ceil(2) {
-        open.push(TcpStream::connect(at)?);
-        open.push(listener.accept()?.0);
+/// Established sockets, two for each connection, and the servers' listeners.
+fn connections(sockets: u32) -> Result<(Vec<TcpListener>, Vec<TcpStream>)> {
+    let (mut listeners, mut open) = (Vec::new(), Vec::with_capacity(sockets as usize));
+    let mut left = sockets.div_ceil(2);
+    while left > 0 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let at = listener.local_addr()?;
+        for _ in 0..left.min(EACH) {
+            open.push(TcpStream::connect(at)?);
+            open.push(listener.accept()?.0);
+        }
+        left = left.saturating_sub(EACH);
+        listeners.push(listener);
     }
-    Ok(open)
+    Ok((listeners, open))
+}
+
+/// Fills the buffers of a connection both ends of which are held here, so that its window closes.
+fn fill(mut sender: &TcpStream) -> Result<()> {
+    sender.set_nonblocking(true)?;
+    loop {
+        match sender.write(&[0; 65_536]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn allow_descriptors(wanted: u64) -> Result<()> {
@@ -189,14 +236,30 @@ fn this_program(task: &str) -> Result<Command> {
 }
 
 impl Sockets {
-    fn arguments(self) -> [String; 4] {
-        ["--established".into(), self.established.to_string(), "--listening".into(), self.listening.to_string()]
+    fn arguments(self) -> Vec<String> {
+        let named = [("--established", self.established), ("--listening", self.listening), ("--hurt", self.hurt)];
+        named.into_iter().flat_map(|(name, n)| [name.to_string(), n.to_string()]).collect()
+    }
+}
+
+impl Sockets {
+    /// Shares of at most so many descriptors; the first one has the hurt ones.
+    fn shares(self, most: u32) -> Vec<Self> {
+        let (mut left, mut shares) = (self, Vec::new());
+        while left.established + left.listening > 0 {
+            let established = left.established.min(most & !1);
+            let listening = left.listening.min(most - established);
+            shares.push(Self { established, listening, hurt: left.hurt.min(established / 2) });
+            left = Self { established: left.established - established, listening: left.listening - listening, hurt: 0 };
+        }
+        shares
     }
 }
 
 impl std::fmt::Display for Sockets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} established and {} listening sockets", self.established, self.listening)
+        let Self { established, hurt, listening } = self;
+        write!(f, "{established} established ({hurt} hurt) and {listening} listening sockets")
     }
 }
 
@@ -206,8 +269,9 @@ fn table_row(sockets: Sockets, costs: &[Cost]) -> String {
     // A peak below that of the process that started the command is known only as "at most".
     let bound = if costs.iter().any(|cost| cost.peak_is_bound) { "≤ " } else { "" };
     format!(
-        "{:>12} {:>10}   {:>24}   {:>24}",
+        "{:>12} {:>6} {:>10}   {:>24}   {:>24}",
         sockets.established,
+        sockets.hurt,
         sockets.listening,
         spread(cpu),
         format!("{bound}{}", spread(peak))
@@ -238,14 +302,21 @@ mod tests {
 
     #[test]
     fn connections_are_two_sockets_each() {
-        assert_eq!(connections(10).unwrap().len(), 10);
-        assert_eq!(connections(1).unwrap().len(), 2);
+        assert_eq!(connections(10).unwrap().1.len(), 10);
+        assert_eq!(connections(1).unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn sockets_are_shared_among_processes() {
+        let all = Sockets { established: 100, listening: 7, hurt: 3 };
+        let shares: Vec<_> = all.shares(41).iter().map(|s| (s.established, s.listening, s.hurt)).collect();
+        assert_eq!(shares, [(40, 1, 3), (40, 1, 0), (20, 5, 0)]);
     }
 
     #[test]
     fn a_peak_that_is_only_bounded_says_so() {
-        let cost = |peak_is_bound| Cost { cpu_ms: 12.34, peak_kib: 8 * 1024, peak_is_bound };
-        let sockets = Sockets { established: 10, listening: 0 };
+        let cost = |peak_is_bound| Cost { cpu_ms: 12.34, peak_kib: 8 * 1024, peak_is_bound, exit_code: 0 };
+        let sockets = Sockets { established: 10, listening: 0, hurt: 0 };
         assert!(table_row(sockets, &[cost(false)]).ends_with("12.3 / 12.3 / 12.3            8.0 / 8.0 / 8.0"));
         assert!(table_row(sockets, &[cost(false), cost(true)]).ends_with("≤ 8.0 / 8.0 / 8.0"));
     }

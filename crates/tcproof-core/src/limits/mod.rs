@@ -13,41 +13,63 @@ use crate::snapshot::{Inode, NetnsId, Pid, Process, Snapshot};
 
 // <limits> written by `cargo xtask registry`
 mod accept_queue;
+mod cgroup_memory;
 mod close_wait_leak;
+mod congestion_window;
 mod conntrack_table;
 mod ephemeral_ports;
+mod fastopen_queue;
 mod file_descriptors;
+mod keepalive;
+mod loss;
+mod mptcp;
 mod neighbour_table;
 mod nic_ring;
 mod orphans;
+mod path_mtu;
+mod receive_window;
 mod send_buffer;
+mod socket_backlog;
 mod softirq_budget;
 mod softirq_cpu;
 mod softnet_backlog;
 mod syn_queue;
 mod tcp_memory;
 mod time_wait_table;
+mod timestamps;
 
 /// Every limit, in the order of their slugs.
 pub static LIMITS: &[&Limit] = &[
     &accept_queue::LIMIT,
+    &cgroup_memory::LIMIT,
     &close_wait_leak::LIMIT,
+    &congestion_window::LIMIT,
     &conntrack_table::LIMIT,
     &ephemeral_ports::LIMIT,
+    &fastopen_queue::LIMIT,
     &file_descriptors::LIMIT,
+    &keepalive::LIMIT,
+    &loss::LIMIT,
+    &mptcp::LIMIT,
     &neighbour_table::LIMIT,
     &nic_ring::LIMIT,
     &orphans::LIMIT,
+    &path_mtu::LIMIT,
+    &receive_window::LIMIT,
     &send_buffer::LIMIT,
+    &socket_backlog::LIMIT,
     &softirq_budget::LIMIT,
     &softirq_cpu::LIMIT,
     &softnet_backlog::LIMIT,
     &syn_queue::LIMIT,
     &tcp_memory::LIMIT,
     &time_wait_table::LIMIT,
+    &timestamps::LIMIT,
 ];
 // </limits>
 
+mod congestion_control;
+pub(crate) mod stall;
 pub(crate) mod throttle;
 
 #[cfg(test)]
@@ -241,6 +263,29 @@ pub(crate) fn whose(subject: &Subject) -> String {
     match subject.owners().first() {
         Some(owner) => owner.comm.clone(),
         None => "the application".into(),
+    }
+}
+
+/// The listener of that kind, where there was only one endpoint: what a namespace's counter says is then said of it.
+pub(crate) fn only_listener<'a>(
+    ns: &NetnsChange<'a>,
+    is: impl Fn(&ListenerWatch) -> bool,
+) -> Option<&'a ListenerWatch> {
+    let mut listeners = ns.listeners().filter(|watch| is(watch));
+    let first = listeners.next()?;
+    listeners.all(|other| other.last.local == first.last.local).then_some(first)
+}
+
+/// That listener as a subject, else the namespace.
+pub(crate) fn listener_or_netns(ns: &NetnsChange<'_>, listener: Option<&ListenerWatch>) -> Subject {
+    let netns = ns.name().into();
+    match listener {
+        Some(watch) => Subject::Listener {
+            netns,
+            local: watch.last.local.to_string(),
+            owners: owners_of(&ns.interval().after, watch.last.inode),
+        },
+        None => Subject::Netns { netns },
     }
 }
 

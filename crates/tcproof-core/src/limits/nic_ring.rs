@@ -8,7 +8,9 @@
 //! ## Evidence
 //! - The card's `rx_missed_errors`, `rx_fifo_errors` or `rx_over_errors` grew in the window. Drivers count one loss in one
 //!   or several of them, so the largest is what was lost. `rx_over_errors` alone is likely, not proven.
-//! - Never `rx_dropped`: those got through the ring, and were dropped above it.
+//! - `rx_dropped` accuses nobody: the kernel counts there what got through the ring and nobody wanted, some drivers (i40e,
+//!   ice) also what their ring had no room for. More than one in a thousand packets, and not at a CPU's backlog, is
+//!   `unknown`: the driver's own counters (`ethtool -S`), which tcproof does not read, tell it apart.
 //! - Bonds, bridges, VLANs and other virtual devices repeat the counters of the card below: they are left out.
 //! - A card that a hypervisor shows (virtio, Xen, Hyper-V) is filled by the host, which counts its own drops: nothing is
 //!   ruled out from inside.
@@ -37,16 +39,17 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, unknown};
-use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
+use super::{Detected, Limit, no_owners, softnet_cpus, unknown};
+use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::path::{DeviceChange, devices};
 use crate::reading::Reading;
+use crate::snapshot::LinkStats;
 
 /// The receive ring of a network card.
 pub(super) static LIMIT: Limit = Limit {
     slug: "nic-ring",
-    title: "network card ring",
+    title: "NIC ring",
     causes: &[("ring-full", "packets come in faster than the kernel takes them out of the card's ring")],
     reads: &["rx_missed_errors", "rx_fifo_errors", "rx_over_errors", "ring sizes by ethtool netlink"],
     look_alikes: &["conntrack-table", "softnet-backlog"],
@@ -59,6 +62,9 @@ pub(super) static LIMIT: Limit = Limit {
     ruled_out,
     owners_wanted: no_owners,
 };
+
+/// Share of a card's packets up to which `rx_dropped` is what nobody wanted: neighbours' broadcasts, other VLANs.
+const UNWANTED: f64 = 0.001;
 
 /// How full a ring is, no kernel tells.
 fn headroom(_: &Interval) -> Vec<Headroom> {
@@ -83,7 +89,7 @@ fn detect(interval: &Interval) -> Detected {
     }
     for card in cards(interval) {
         match card.missed() {
-            Reading::Present(0) => {}
+            Reading::Present(0) => detected.unknown.extend(unplaced(interval, &card)),
             Reading::Present(missed) => detected.findings.extend(finding(interval, &card, missed)),
             Reading::Absent(why) => {
                 let reading = format!("statistics of {}", card.name);
@@ -92,6 +98,20 @@ fn detect(interval: &Interval) -> Detected {
         }
     }
     detected
+}
+
+/// Drops of which the driver does not say where they happened.
+fn unplaced(interval: &Interval, card: &DeviceChange<'_>) -> Option<Unknown> {
+    let stats = card.stats.value()?;
+    let cpus = softnet_cpus(interval).unwrap_or_default().into_iter();
+    let at_backlogs = cpus.filter_map(|(_, change)| Some(change.ok().ok()?.dropped)).fold(0, u64::saturating_add);
+    let unplaced = stats.rx_dropped.saturating_sub(at_backlogs);
+    (unplaced as f64 > stats.rx_packets as f64 * UNWANTED).then(|| Unknown {
+        limit: LIMIT.slug.into(),
+        reading: format!("{unplaced} rx_dropped of {}", card.place()),
+        because: "some drivers count there what the ring had no room for, and the kernel what nobody wanted".into(),
+        would_need: Some(format!("ethtool -S {}: the driver's own counters", card.name)),
+    })
 }
 
 fn finding(interval: &Interval, card: &DeviceChange<'_>, missed: u64) -> Option<Finding> {
@@ -197,8 +217,11 @@ fn longer(card: &DeviceChange<'_>) -> Option<Remedy> {
 
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
     let cards: Vec<_> = cards(ns.interval()).collect();
-    // A hypervisor's drops are not seen, so nothing is ruled out.
-    let seen = |card: &DeviceChange<'_>| card.link.hypervisor().is_none() && card.missed().value() == Some(&0);
+    // A hypervisor's drops are not seen, and what is behind rx_dropped is not known: then nothing is ruled out.
+    let quiet = |stats: &LinkStats| stats.rx_dropped == 0;
+    let seen = |card: &DeviceChange<'_>| {
+        card.link.hypervisor().is_none() && card.missed().value() == Some(&0) && card.stats.value().is_some_and(quiet)
+    };
     match &*cards {
         [] => None,
         [card] if seen(card) => Some(format!("{} missed no packet", card.name)),
@@ -211,7 +234,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 mod tests {
     use super::super::testing::{Host, absent, assert_clear, no_permission, remedies, the_finding, unknowns, verdict};
     use super::*;
-    use crate::snapshot::{Channels, Coalesce, Link, LinkStats, Rings, Rss};
+    use crate::snapshot::{Channels, Coalesce, Link, Rings, Rss};
     use alloc::string::ToString;
 
     fn stats(missed: u64) -> LinkStats {
@@ -277,7 +300,9 @@ mod tests {
 
     #[test]
     fn silent_on_drops_above_the_ring_and_on_devices_that_repeat_a_cards_counters() {
-        assert_clear(&LIMIT, &host(|stats| stats.rx_dropped += 900));
+        assert_clear(&LIMIT, &host(|stats| stats.rx_dropped += 90));
+        let backlog = host(|stats| stats.rx_dropped += 900).cpus(&[(0.1, 90_000)]);
+        assert_clear(&LIMIT, &backlog.softnet_after(0, |row| row.dropped = 900));
         assert_clear(&LIMIT, &host(|_| {}).conntrack(9, 9, 9, 9).conntrack_grew("drop", 600));
         for kind in ["bond", "vlan", "veth", "bridge"] {
             let virtual_one =
@@ -297,6 +322,13 @@ mod tests {
         // Nor is a card that is nowhere to be seen: a container.
         let container = Host::new().link("eth0", Link { kind: Some("veth".into()), ..card() });
         assert_eq!((LIMIT.ruled_out)(&container.interval().namespaces().next().unwrap()), None);
+    }
+
+    #[test]
+    fn drops_that_the_driver_does_not_place_accuse_nobody_and_rule_nothing_out() {
+        let host = host(|stats| stats.rx_dropped += 900);
+        assert_eq!(unknowns(&LIMIT, &host), ["900 rx_dropped of eth0 of own"]);
+        assert_eq!((LIMIT.ruled_out)(&host.interval().namespaces().next().unwrap()), None);
     }
 
     #[test]

@@ -43,7 +43,12 @@ const COUNTERS: &[&str] = &[
     "TcpExt.SyncookiesRecv",
     "TcpExt.SyncookiesSent",
     "TcpExt.TCPAbortOnMemory",
+    "TcpExt.TCPBacklogDrop",
     "TcpExt.TCPDeferAcceptDrop",
+    "TcpExt.TCPFastOpenCookieReqd",
+    "TcpExt.TCPFastOpenListenOverflow",
+    "TcpExt.TCPFastOpenPassive",
+    "TcpExt.TCPFastOpenPassiveFail",
     "TcpExt.TCPMemoryPressures",
     "TcpExt.TCPReqQFullDoCookies",
     "TcpExt.TCPReqQFullDrop",
@@ -55,6 +60,7 @@ const KNOBS: &[(&str, &str)] = &[
     ("net.core.somaxconn", "4096"),
     ("net.ipv4.ip_local_port_range", "32768\t60999"),
     ("net.ipv4.ip_local_reserved_ports", ""),
+    ("net.ipv4.tcp_fastopen", "1"),
     ("net.ipv4.tcp_fin_timeout", "60"),
     ("net.ipv4.tcp_max_syn_backlog", "2048"),
     ("net.ipv4.tcp_max_tw_buckets", "262144"),
@@ -516,6 +522,7 @@ impl Stream {
             last_data_recv_ms: 9_000,
             last_ack_recv_ms: 9_000,
             wscale: (7, 7),
+            sack: true,
             snd_wnd: Some(65_536),
             rcv_wnd: Some(64_088),
             dsack_dups: Some(0),
@@ -569,6 +576,12 @@ impl Stream {
     /// The congestion control algorithm.
     pub(crate) fn congestion(mut self, name: &str) -> Self {
         self.watch.flow.congestion = name.into();
+        self
+    }
+
+    /// A subflow of Multipath TCP.
+    pub(crate) fn mptcp(mut self) -> Self {
+        self.watch.flow.protocol = Protocol::Mptcp;
         self
     }
 

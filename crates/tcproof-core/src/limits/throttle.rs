@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::congestion_control::{holds_back, loss_ceiling, restarts_after_idle};
 use super::{SocketSet, owners_of, percent, processes_of};
 use crate::diagnose::FlowNote;
 use crate::finding::Subject;
@@ -22,42 +23,47 @@ const BUSY: f64 = 0.5;
 const MOSTLY: f64 = 0.5;
 /// Below this share the peer's window is not what holds the flow back.
 const HARDLY: f64 = 0.2;
-/// A round trip this many times the shortest one is a queue, and the window is not the limit …
-const QUEUE: f64 = 2.0;
-/// … and one that many times means that the path is full: loss and a full congestion window are how a sender finds that.
-const FULL_PATH: f64 = 1.2;
+/// A round trip this many times the shortest one is a queue, and the window is not the limit: a larger one would at best
+/// bring the part below that.
+const QUEUE: f64 = 1.5;
 /// A round trip that is shorter than this is made of scheduling and interrupts, not of distance.
 const SHORT: f64 = 0.000_5;
 /// A write queue with this share of its buffer has no room for another write.
 const NO_ROOM: f64 = 0.9;
+/// A write always gets so much through, however small the buffer: one piece of a write before the buffer counts as full.
+const ONE_PIECE: u64 = 65_536;
+/// A write queue that exceeds its buffer by so much more is made of many small writes, which the buffer does not hold back.
+const OVERSHOOT: u64 = 4 * ONE_PIECE;
+/// A writer is woken when its buffer is two thirds full (`sk_stream_is_writeable`). What is in flight on average is at
+/// least this share then, unless the writer comes late.
+const WOKEN: f64 = 0.62;
 /// In flight less than this share of what the window and the congestion window allow: neither holds the flow back.
 const ALLOWED: f64 = 0.75;
-/// In flight at least this share of the congestion window: that one does.
-const AT_WINDOW: f64 = 0.9;
 /// A receiver that gets this share of what its window allows is held back by the window.
 const AT_RECEIVE_WINDOW: f64 = 0.7;
+/// … and this share, where its reader lags behind: then the sender waits for the late window updates besides.
+const AT_SHRUNK_WINDOW: f64 = 0.5;
 /// Share of a receive buffer that is unread when its reader does not keep up.
 const UNREAD: f64 = 0.6;
 /// … and when it does.
 const READ: f64 = 0.25;
+/// Share of the looks in which there was something to read, when a reader lags behind: one that keeps up empties it.
+const ALWAYS: f64 = 0.9;
+/// A window that is a smaller part of its buffer than this, and of so few segments, was squeezed: the kernel is short of
+/// memory (`tcp_adjust_rcv_ssthresh`: four segments).
+const SQUEEZED: (u64, u64) = (8, 8);
+/// A window that becomes larger by this factor in the second half of the window has not found its size yet.
+const GROWS: f64 = 1.5;
 /// A buffer this close to its knob has reached it.
 const REACHED: f64 = 0.95;
 /// A process that uses this share of one CPU does what it can.
 const SATURATED: f64 = 0.6;
+/// With this share of all CPUs idle, or less, one that uses this share of a CPU may wait for more of it.
+const NO_CPU: (f64, f64) = (0.1, 0.1);
 /// Timeouts in a row without an answer, after which a flow stands still: at least 1.4 s.
 const TIMEOUTS: u8 = 3;
-/// Retransmissions that are a pattern and not an accident.
-pub(crate) const LOSSES: u64 = 3;
-/// Share of the segments sent again that hurts a flow's answers although it is not held back in throughput.
-pub(crate) const LOSSY: f64 = 0.01;
-/// Initial congestion window (RFC 6928), and a little: where a flow is back after a pause.
-const INITIAL_WINDOW: u64 = 12;
-/// A window that grows by this factor within the observation has not found its limit yet.
-const GROWS: f64 = 1.5;
 /// Looks without which nothing is said of a flow.
 const LOOKS: usize = 5;
-/// `snd_ssthresh` before anything ended slow start.
-const NEVER_REDUCED: u32 = 0x7fff_ffff;
 
 /// What holds back what a flow sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +74,7 @@ pub(crate) enum Sending {
     PeerWindow {
         /// Share of the busy time.
         share: f64,
-        /// Whether it was probed, or seen smaller than two segments.
+        /// Whether it was seen shut again and again, or probed.
         closed: bool,
     },
     /// The send buffer: `fixed` by the application, else as large as the knob allows.
@@ -125,9 +131,20 @@ pub(crate) fn cwnd_bytes(sample: &FlowSample) -> u64 {
     u64::from(sample.snd_cwnd) * u64::from(sample.snd_mss)
 }
 
-/// The window as advertised, or the nearest that an older kernel (before 6.2) tells.
+/// The window as advertised, or the nearest that an older kernel (before 6.2) tells. Without window scaling the kernel
+/// shows more than the header can say.
 pub(crate) fn receive_window(sample: &FlowSample) -> u64 {
-    sample.rcv_wnd.unwrap_or(sample.rcv_ssthresh).into()
+    u64::from(sample.rcv_wnd.unwrap_or(sample.rcv_ssthresh)).min(widest_window(sample))
+}
+
+/// The most that this end can advertise: 16 bits, at the scale that was agreed on in the handshake (RFC 7323).
+pub(crate) fn widest_window(sample: &FlowSample) -> u64 {
+    u64::from(u16::MAX) << sample.wscale.1.min(14)
+}
+
+/// Whether the window is as wide as its scale allows.
+pub(crate) fn is_widest(sample: &FlowSample) -> bool {
+    receive_window(sample) as f64 >= widest_window(sample) as f64 * REACHED
 }
 
 /// By how much the round trip under load is longer than the shortest one.
@@ -136,9 +153,14 @@ pub(crate) fn queueing(watch: &FlowWatch) -> Option<f64> {
     Some(rtt / watch.min_rtt()?)
 }
 
+/// Whether the round trip is more than scheduling. If not, no window is too small for it.
+pub(crate) fn has_distance(watch: &FlowWatch) -> bool {
+    watch.min_rtt().is_some_and(|rtt| rtt >= SHORT)
+}
+
 /// Whether a window can be what holds the flow back: there is a distance, and no queue on the way.
 fn is_open_path(watch: &FlowWatch) -> bool {
-    watch.min_rtt().is_some_and(|rtt| rtt >= SHORT) && queueing(watch).is_some_and(|factor| factor < QUEUE)
+    has_distance(watch) && queueing(watch).is_some_and(|factor| factor < QUEUE)
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -150,6 +172,24 @@ pub(crate) fn rwnd_share(watch: &FlowWatch) -> f64 {
     share(watch.grew(|sample| sample.rwnd_limited), watch.grew(|sample| sample.busy_time))
 }
 
+/// Share of the busy time in which the application was found waiting for room in the send buffer. It accrues only at
+/// moments that many limited flows never see (`tcp_cwnd_validate`): evidence when it is large, nothing when it is zero.
+pub(crate) fn sndbuf_share(watch: &FlowWatch) -> f64 {
+    share(watch.grew(|sample| sample.sndbuf_limited), watch.grew(|sample| sample.busy_time))
+}
+
+/// Whether the peer's window keeps no data out of flight: less than a segment, and the sender asks again and again.
+fn is_closed(sample: &FlowSample) -> bool {
+    sample.timer == Timer::Persist || sample.snd_wnd.is_some_and(|wnd| wnd < sample.snd_mss)
+}
+
+/// Whether the peer still enlarges its window.
+fn window_grows(watch: &FlowWatch) -> bool {
+    let (first, second) = watch.samples.split_at(watch.samples.len() / 2);
+    let widest = |looks: &[FlowSample]| looks.iter().filter_map(|look| look.snd_wnd).max().unwrap_or(0);
+    f64::from(widest(second)) >= f64::from(widest(first)) * GROWS && widest(first) > 0
+}
+
 /// What holds back what the flow sends; `None` when it sends nothing, or was not seen for long enough.
 pub(crate) fn sending(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Sending> {
     let last = watch.last();
@@ -157,20 +197,20 @@ pub(crate) fn sending(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Sending
     if !is_seen(watch) || (acked == 0 && watch.most(|sample| sample.wqueue.into()) == 0) {
         return None;
     }
-    if acked == 0 && last.timer == Timer::Retransmit && last.retransmits >= TIMEOUTS {
-        return Some(Sending::Stalled);
+    if acked == 0 && last.timer == Timer::Retransmit && last.retransmits > 0 {
+        // Nothing came through in the whole window: that is no loss of some segments, and with few timeouts nothing yet.
+        return (last.retransmits >= TIMEOUTS).then_some(Sending::Stalled);
     }
-    let closed = watch.samples.iter().any(|sample| {
-        sample.timer == Timer::Persist || sample.snd_wnd.is_some_and(|wnd| busy(sample) && wnd < 2 * sample.snd_mss)
-    });
+    let closed = watch.share(busy, is_closed).unwrap_or(0.0) >= HARDLY;
     let busy_share = watch.grew(|sample| sample.busy_time) as f64 / 1e6 / watch.seconds();
+    let restarts = restarts_after_idle(ns, watch);
     if busy_share < BUSY {
-        let restarts = restarts_after_idle(ns, watch);
         return Some(if restarts { Sending::SlowStartAfterIdle } else { Sending::Application });
     }
     let rwnd = rwnd_share(watch);
     if rwnd >= MOSTLY && (closed || is_open_path(watch)) {
-        return Some(Sending::PeerWindow { share: rwnd, closed });
+        let grows = !closed && window_grows(watch);
+        return Some(if grows { Sending::Growing } else { Sending::PeerWindow { share: rwnd, closed } });
     }
     if rwnd < HARDLY && send_buffer_is_full(watch) && is_open_path(watch) {
         return Some(match send_buffer_size(ns, watch) {
@@ -178,32 +218,7 @@ pub(crate) fn sending(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Sending
             size => Sending::SendBuffer { fixed: size == Size::Fixed },
         });
     }
-    Some(congestion(watch))
-}
-
-/// What is left when neither end's buffer holds the flow back.
-fn congestion(watch: &FlowWatch) -> Sending {
-    let retransmitted = watch.grew32(|sample| sample.total_retrans);
-    let at_window = watch.share(busy, |sample| {
-        sample.ca_state.is_recovering() || f64::from(sample.unacked) >= f64::from(sample.snd_cwnd) * AT_WINDOW
-    });
-    let at_window = at_window.unwrap_or(0.0) >= MOSTLY;
-    let full_path = queueing(watch).is_none_or(|factor| factor >= FULL_PATH);
-    if full_path {
-        return Sending::FullPath;
-    }
-    let timeouts = watch.share(busy, |sample| sample.ca_state == crate::snapshot::CaState::Loss).unwrap_or(0.0) > 0.0;
-    let lossy = share(retransmitted, watch.grew32(|sample| sample.data_segs_out)) >= LOSSY;
-    if retransmitted >= LOSSES && (at_window || (lossy && timeouts)) {
-        return Sending::Loss;
-    }
-    let unsent = watch.share(busy, |sample| sample.notsent_bytes > 0).unwrap_or(0.0) >= MOSTLY;
-    if !at_window {
-        return if unsent { Sending::FullPath } else { Sending::Application };
-    }
-    let grown = f64::from(watch.last().snd_cwnd) / f64::from(watch.first().snd_cwnd.max(1));
-    let reduced = watch.last().snd_ssthresh < NEVER_REDUCED;
-    if unsent && reduced && grown < GROWS { Sending::CongestionWindow } else { Sending::Growing }
+    Some(if restarts { Sending::SlowStartAfterIdle } else { holds_back(watch) })
 }
 
 /// Whether the write queue takes no more although less is in flight than both windows allow, most of the time. Not while
@@ -213,11 +228,20 @@ fn send_buffer_is_full(watch: &FlowWatch) -> bool {
         let flying = in_flight(sample) as f64;
         let allowed = cwnd_bytes(sample).min(sample.snd_wnd.map_or(u64::MAX, u64::from)) as f64;
         f64::from(sample.wmem_queued) >= f64::from(sample.sndbuf) * NO_ROOM
+            && u64::from(sample.wmem_queued) <= u64::from(sample.sndbuf) + OVERSHOOT
             && f64::from(sample.notsent_bytes) <= flying * READ
             && flying <= allowed * ALLOWED
     };
     let steady = |sample: &FlowSample| busy(sample) && !sample.ca_state.is_recovering();
-    watch.share(steady, full).is_some_and(|share| share >= MOSTLY)
+    watch.share(steady, full).is_some_and(|share| share >= MOSTLY) || waits_for_room(watch)
+}
+
+/// Whether the kernel saw the application wait for room most of the time. With few large pieces in flight, as BBR paces
+/// them, a write queue that lets nobody in is no more than two thirds of its buffer.
+fn waits_for_room(watch: &FlowWatch) -> bool {
+    let room = payload_of_send_buffer(watch, watch.last().sndbuf.into()) as f64;
+    let flying = watch.sent_rate() * watch.min_rtt().unwrap_or(0.0);
+    sndbuf_share(watch) >= MOSTLY && flying >= room * WOKEN
 }
 
 /// What a full buffer is full by.
@@ -245,35 +269,20 @@ fn size(ns: &NetnsChange<'_>, knob: &str, first: u32, last: u32) -> Size {
 }
 
 fn send_buffer_size(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Size {
+    let system = &ns.interval().after.system;
+    let short = match (system.tcp_pages.value(), system.tcp_mem.value()) {
+        (Some(pages), Some([low, ..])) => pages >= low,
+        _ => false,
+    };
+    if short {
+        // No buffer grows then, whoever set it.
+        return Size::Growing;
+    }
     size(ns, "net.ipv4.tcp_wmem", watch.first().sndbuf, watch.last().sndbuf)
 }
 
 fn receive_buffer_size(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Size {
     size(ns, "net.ipv4.tcp_rmem", watch.first().rcvbuf, watch.last().rcvbuf)
-}
-
-/// Whether the flow sends bursts, begins each with an initial window though it knew a larger one, and is held back by it.
-/// Algorithms that set the window themselves (BBR) never do that (`tcp_slow_start_after_idle_check`).
-fn restarts_after_idle(ns: &NetnsChange<'_>, watch: &FlowWatch) -> bool {
-    let on = ns.after.knob_number("net.ipv4.tcp_slow_start_after_idle").value().is_none_or(|on| *on != 0);
-    if !on || watch.flow.congestion == "bbr" {
-        return false;
-    }
-    let mut largest = 0;
-    let mut restarts = 0;
-    for pair in watch.samples.windows(2) {
-        let (before, now) = (&pair[0], &pair[1]);
-        let rested = before.wqueue == 0 && u64::from(before.last_data_sent_ms) * 1000 > u64::from(before.rto);
-        let window = u64::from(now.snd_cwnd);
-        // The look after a pause comes up to one look late: the window may have doubled a few times by then.
-        if rested && now.wqueue > 0 && now.bytes_acked >= before.bytes_acked && window < largest / 2 {
-            restarts += 1;
-        }
-        largest = largest.max(u64::from(before.snd_cwnd));
-    }
-    let held = watch.share(busy, |sample| f64::from(sample.unacked) >= f64::from(sample.snd_cwnd) * AT_WINDOW);
-    let shrunk = watch.samples.iter().any(|sample| u64::from(sample.snd_cwnd) <= INITIAL_WINDOW * 4);
-    restarts > 0 && shrunk && held.is_some_and(|share| share >= HARDLY)
 }
 
 /// Whether unread data takes the room that the window would need. For the host: only then are owners worth looking up early.
@@ -290,22 +299,30 @@ pub(crate) fn receiving(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Recei
     if !is_seen(watch) || (came == 0 && watch.most(|sample| sample.rqueue.into()) == 0) {
         return None;
     }
-    let shut = |sample: &FlowSample| {
+    let squeezed = |sample: &FlowSample| {
         let window = receive_window(sample);
-        window <= (2 * u64::from(sample.rcv_mss)).max(u64::from(sample.rqueue) / 4)
+        sample.rqueue == 0
+            && window * SQUEEZED.0 < sample.rcvbuf.into()
+            && window < SQUEEZED.1 * u64::from(sample.rcv_mss)
     };
-    let unread = watch.share(any, is_unread).unwrap_or(0.0) >= MOSTLY;
-    if unread && watch.share(any, shut).unwrap_or(0.0) >= MOSTLY {
+    // Where the sender can be seen, it knows best whether the window holds it back.
+    let sender = other_end(ns, watch).map(|(other, end)| sending(&other, end));
+    if sender.is_some_and(|sender| !matches!(sender, Some(Sending::PeerWindow { .. })))
+        || watch.share(any, squeezed).unwrap_or(0.0) >= MOSTLY
+    {
+        return Some(Receiving::Nothing);
+    }
+    // Over no distance a window that holds the sender back can only be one that is not read.
+    let near = sender.is_some() && !has_distance(watch);
+    if lags(watch, near) {
         let busy = is_saturated(ns.interval(), watch.flow.inode);
         return Some(if busy { Receiving::ReaderBusy } else { Receiving::Reader });
     }
     let read = |sample: &FlowSample| f64::from(sample.rqueue) <= receive_window(sample) as f64 * READ;
-    let window = watch.median(any, receive_window) as f64;
-    let held = watch.min_rtt().is_some_and(|rtt| {
-        rtt >= SHORT && window > 0.0 && watch.received_rate() * rtt >= window * AT_RECEIVE_WINDOW
-    });
-    if held && watch.share(any, read).unwrap_or(0.0) >= MOSTLY {
+    if fills_window(watch, AT_RECEIVE_WINDOW) && watch.share(any, read).unwrap_or(0.0) >= MOSTLY {
+        let widest = watch.share(any, is_widest).unwrap_or(0.0) >= MOSTLY;
         return Some(match receive_buffer_size(ns, watch) {
+            _ if widest => Receiving::Buffer { fixed: true },
             Size::Growing => Receiving::Nothing,
             size => Receiving::Buffer { fixed: size == Size::Fixed },
         });
@@ -313,17 +330,53 @@ pub(crate) fn receiving(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Recei
     Some(Receiving::Nothing)
 }
 
-/// Whether a process that holds the socket used all that one thread can use of a CPU. What it did before the window's
-/// second tenth was not looked at, so the share is a little too small.
+/// Whether a round trip brings nearly as much as the window lets through.
+fn fills_window(watch: &FlowWatch, nearly: f64) -> bool {
+    let window = watch.median(|_| true, receive_window) as f64;
+    let rtt = watch.min_rtt().filter(|rtt| *rtt >= SHORT);
+    rtt.is_some_and(|rtt| window > 0.0 && watch.received_rate() * rtt >= window * nearly)
+}
+
+/// Whether the reader does not keep up: data waits for it all the time, takes the room of the window, and the window is
+/// what the sender waits for, as is known in the case of `near`. A few bytes that nobody reads, or much that the sender has
+/// no more of, hold nobody back.
+fn lags(watch: &FlowWatch, near: bool) -> bool {
+    let shut = |sample: &FlowSample| {
+        receive_window(sample) <= (2 * u64::from(sample.rcv_mss)).max(u64::from(sample.rqueue) / 16)
+    };
+    let share = |is: &dyn Fn(&FlowSample) -> bool| watch.share(|_| true, is).unwrap_or(0.0);
+    let held = || share(&shut) >= MOSTLY || fills_window(watch, AT_SHRUNK_WINDOW);
+    share(&|sample| sample.rqueue > 0) >= ALWAYS && (near || (share(&is_unread) >= MOSTLY && held()))
+}
+
+/// Whether a process that holds the socket used all that one thread can use of a CPU, or all that it got of CPUs that had
+/// no more. What it did before the window's second tenth was not looked at, so the share is a little too small.
 pub(crate) fn is_saturated(interval: &Interval, inode: u64) -> bool {
-    let seconds = interval.seconds();
-    processes_of(&interval.after, inode).any(|(pid, after)| {
+    let enough = if no_cpu_is_idle(interval) { NO_CPU.1 } else { SATURATED };
+    cpu_share(interval, inode).is_some_and(|share| share >= enough)
+}
+
+/// Share of one CPU that the busiest process that holds the socket used; `None` when that could not be read.
+pub(crate) fn cpu_share(interval: &Interval, inode: u64) -> Option<f64> {
+    let shares = processes_of(&interval.after, inode).filter_map(|(pid, after)| {
         let time = |process: &crate::snapshot::Process| {
             Some(process.kernel_time.value()?.as_secs_f64() + process.user_time.value()?.as_secs_f64())
         };
-        let before = interval.before.processes.get(&pid).and_then(time);
-        matches!((before, time(after)), (Some(before), Some(after)) if after - before >= seconds * SATURATED)
-    })
+        let before = interval.before.processes.get(&pid).and_then(time)?;
+        Some((time(after)? - before) / interval.seconds())
+    });
+    shares.max_by(f64::total_cmp).filter(|share| share.is_finite())
+}
+
+fn no_cpu_is_idle(interval: &Interval) -> bool {
+    let (before, after) = (interval.before.system.cpu.value(), interval.after.system.cpu.value());
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    let grew = |time: fn(&crate::snapshot::CpuTimes) -> core::time::Duration| {
+        time(after).saturating_sub(time(before)).as_secs_f64()
+    };
+    let idle = grew(|cpu| cpu.idle);
+    let all = idle + grew(|cpu| cpu.user) + grew(|cpu| cpu.system) + grew(|cpu| cpu.softirq);
+    all > 0.0 && idle / all <= NO_CPU.0
 }
 
 /// The other end of a flow, where this host has it too (a container's, loopback).
@@ -361,6 +414,16 @@ pub(crate) fn payload_of_send_buffer(watch: &FlowWatch, bytes: u64) -> u64 {
     if queued == 0 { bytes / 2 } else { (bytes as f64 * share(payload, queued).min(1.0)) as u64 }
 }
 
+/// Window that a receive buffer makes, as measured on this flow. The kernel takes the overhead of the segments that come
+/// into account: by what they really take since 6.6, by `tcp_adv_win_scale` before.
+pub(crate) fn window_of_receive_buffer(watch: &FlowWatch, bytes: u64) -> u64 {
+    let read = |sample: &FlowSample| sample.rqueue == 0 && sample.rcvbuf > 0 && !is_widest(sample);
+    let ratio = watch.median(read, |sample| (receive_window(sample) << 10) / u64::from(sample.rcvbuf.max(1)));
+    // Until something is known, the kernel reckons with half (TCP_DEFAULT_SCALING_RATIO).
+    let ratio = if ratio == 0 { 512 } else { ratio.min(1024) };
+    ((u128::from(bytes) * u128::from(ratio)) >> 10) as u64
+}
+
 /// What allows how much of what the flow sends, the lowest first.
 pub(crate) fn ceilings(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Vec<Ceiling> {
     let Some(rtt) = watch.min_rtt() else { return Vec::new() };
@@ -375,7 +438,10 @@ pub(crate) fn ceilings(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Vec<Ceiling> 
     let most = ns.after.knob_numbers::<3>("net.ipv4.tcp_wmem").value().map_or(0, |[.., max]| max.unsigned_abs());
     let buffer = u64::from(watch.last().sndbuf);
     let buffer = if send_buffer_size(ns, watch) == Size::Fixed { buffer } else { buffer.max(most) };
-    add("send-buffer", "the send buffer", payload_of_send_buffer(watch, buffer));
+    add("send-buffer", "the send buffer", payload_of_send_buffer(watch, buffer).max(ONE_PIECE));
+    if let Some(rate) = loss_ceiling(watch) {
+        ceilings.push(Ceiling { what: "what losses leave of the congestion window".into(), limit: "loss", rate });
+    }
     ceilings.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     ceilings
 }
@@ -389,21 +455,52 @@ pub(crate) fn next_ceiling(ns: &NetnsChange<'_>, watch: &FlowWatch, limit: &str)
     others.next().filter(|ceiling| ceiling.rate <= rate * NEAR)
 }
 
-/// Payload in bytes that must fit in flight: the bandwidth-delay product of the line where its rate is known, else of
-/// `trial` times the rate of now, twice (the kernel's own rule, so that losses can be repaired at full rate).
-pub(crate) fn wanted_bytes(interval: &Interval, ns: &NetnsChange<'_>, watch: &FlowWatch, trial: u64) -> u64 {
-    let rtt = watch.min_rtt().unwrap_or(0.0);
-    (target(interval, ns, watch, trial) * rtt * 2.0) as u64
+/// What comes of a remedy alone, as the end of its sentence: nothing to add where nothing else is near.
+pub(crate) fn alone(rate: f64, next: Option<&Ceiling>) -> String {
+    /// What gains less than this factor does not help.
+    const WORTH: f64 = 1.2;
+    match next {
+        Some(next) if next.rate < rate * WORTH => {
+            format!("; alone it does not help: {} allows no more than {}", next.what, in_bits(next.rate.max(rate)))
+        }
+        Some(next) => format!("; alone it gains {} → {}: then {} binds", in_bits(rate), in_bits(next.rate), next.what),
+        None => String::new(),
+    }
 }
 
-fn target(_interval: &Interval, _ns: &NetnsChange<'_>, watch: &FlowWatch, trial: u64) -> f64 {
-    watch.sent_rate().max(watch.received_rate()) * trial as f64
+/// Payload in bytes that must fit in flight, and how that came about: twice (the kernel's own rule, so that losses can be
+/// repaired at full rate) the bandwidth-delay product of the line, or of `trial` times the rate of now where that is less
+/// or the line's rate is not known.
+pub(crate) fn wanted(ns: &NetnsChange<'_>, watch: &FlowWatch, trial: u64) -> (u64, String) {
+    let rtt = watch.min_rtt().unwrap_or(0.0);
+    let now = watch.sent_rate().max(watch.received_rate());
+    let tried = now * trial as f64;
+    let (rate, why) = match line_rate(ns).filter(|line| *line > now && *line < tried) {
+        Some(line) => (line, "the device's line rate".to_string()),
+        None => (tried, format!("{trial} times the rate of now")),
+    };
+    ((rate * rtt * 2.0) as u64, format!("2 × {} ({why}) × {}", in_bits(rate), in_ms(rtt)))
 }
 
-/// How [`wanted_bytes`] came about.
-pub(crate) fn wanted_formula(interval: &Interval, ns: &NetnsChange<'_>, watch: &FlowWatch, trial: u64) -> String {
-    let rtt = watch.min_rtt().unwrap_or(0.0);
-    format!("2 × {} ({trial} times the rate of now) × {}", in_bits(target(interval, ns, watch, trial)), in_ms(rtt))
+/// Bytes a second of the fastest card that moved something. What virtual devices say of themselves is made up.
+fn line_rate(ns: &NetnsChange<'_>) -> Option<f64> {
+    let cards = ns.after.links.value()?.values().filter(|link| link.is_card() && link.running);
+    let speeds = cards.filter_map(|link| link.settings.speed.value());
+    speeds.max().map(|megabits| f64::from(*megabits) * 125_000.0)
+}
+
+/// The largest buffer that so many flows may fill without TCP taking more memory than is wise.
+pub(crate) fn affordable(interval: &Interval, flows: usize) -> u64 {
+    /// Of the second number of `tcp_mem`, where it is known; from there on the kernel shrinks windows.
+    const PRESSURE: u64 = 2;
+    /// Else of the host's memory: `tcp_mem` is a little below a tenth of it by default.
+    const MEMORY: u64 = 20;
+    let host = &interval.after.host;
+    let all = match interval.after.system.tcp_mem.value() {
+        Some([_, pressure, _]) => pressure.saturating_mul(host.page_bytes.into()) / PRESSURE,
+        None => host.memory_bytes / MEMORY,
+    };
+    all / flows.max(1) as u64
 }
 
 /// Sockets whose owners a limit of flows wants: those that it has a finding for.
@@ -441,8 +538,8 @@ pub(crate) fn watch_of<'a>(interval: &'a Interval, subject: &Subject) -> Option<
     let Subject::Flow { netns, local, remote, .. } = subject else { return None };
     let ns = interval.namespace(netns)?;
     let mut flows = ns.watched_flows();
-    let watch = flows
-        .find(|watch| watch.flow.local.to_string() == *local && watch.flow.remote.to_string() == *remote)?;
+    let watch =
+        flows.find(|watch| watch.flow.local.to_string() == *local && watch.flow.remote.to_string() == *remote)?;
     Some((ns, watch))
 }
 

@@ -85,6 +85,9 @@ pub struct FlowSample {
     pub backoff: u8,
     /// Window scale of the peer (`tcpi_snd_wscale`) and of this end.
     pub wscale: (u8, u8),
+    /// Both ends use selective acknowledgements; without them none reports a duplicate either.
+    #[serde(default)]
+    pub sack: bool,
     /// The last delivery rate was measured while the application had nothing more to send.
     pub app_limited: bool,
     /// What the timer waits for.

@@ -1,5 +1,6 @@
 //! What a host looks like at one instant: everything that was read, and why what is missing was not.
 
+mod cgroup;
 mod flow;
 mod path;
 mod sockets;
@@ -14,6 +15,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use cgroup::{CgroupMemory, SocketMemory};
 pub use flow::{CaState, Flow, FlowSample, IdleFlows, Timer};
 pub use path::{
     Channels, Coalesce, CpuTime, Interrupt, Link, LinkSettings, LinkStats, Offloads, PathSystem, Qdisc, Rings, Rss,

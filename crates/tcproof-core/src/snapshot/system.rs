@@ -2,10 +2,13 @@
 
 use core::time::Duration;
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use super::PathSystem;
+use super::path::not_recorded;
+use super::{CgroupMemory, PathSystem};
 use crate::reading::{Absent, Reading};
 
 /// Readings that are the same in every namespace.
@@ -31,6 +34,9 @@ pub struct System {
     pub ndisc: NeighbourTable,
     /// CPU time of the whole host.
     pub cpu: Reading<CpuTimes>,
+    /// The memory of the control groups whose processes live in the observed namespaces, by path.
+    #[serde(default = "not_recorded")]
+    pub cgroups: Reading<BTreeMap<String, CgroupMemory>>,
     /// What packets pass on their way.
     #[serde(default = "PathSystem::not_recorded")]
     pub path: PathSystem,
@@ -52,6 +58,7 @@ impl Default for System {
             arp: NeighbourTable::default(),
             ndisc: NeighbourTable::default(),
             cpu: absent(),
+            cgroups: absent(),
             path: PathSystem::default(),
         }
     }

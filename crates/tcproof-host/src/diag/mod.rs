@@ -18,7 +18,7 @@ use tcproof_core::snapshot::Flow;
 
 pub use message::{Socket, dump_messages};
 pub use request::{Extensions, Ports, Request, States};
-pub use tcp_info::{counts, sample};
+pub use tcp_info::{Moved, moved, sample};
 
 /// The kernel fills at most 32 KiB of a dump's buffer; a larger one saves nothing.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -207,14 +207,22 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (client, _server) = (std::net::TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let port = client.unwrap().local_addr().unwrap().port();
-        let count = |ports: Ports| {
+        let count = |ports: Ports, except: &[u16]| {
             let mut ports_seen = Vec::new();
-            let request = Request::tcp(States::ALL_BUT_LISTEN).local_ports(ports);
+            let request = Request::tcp(States::ALL_BUT_LISTEN).local_ports(ports, except);
             Diag::open().unwrap().dump(&request, |socket| ports_seen.push(socket.local().port)).unwrap();
             ports_seen
         };
-        assert!(count(Ports { low: port, high: port }).iter().all(|seen| *seen == port));
-        assert!(!count(Ports { low: port, high: port }).is_empty());
-        assert!(!count(Ports { low: 1, high: port - 1 }).contains(&port));
+        let (only, all) = (Ports { low: port, high: port }, Ports { low: 1, high: u16::MAX });
+        assert!(count(only, &[]).iter().all(|seen| *seen == port));
+        assert!(!count(only, &[]).is_empty() && count(only, &[port]).is_empty());
+        assert!(!count(Ports { low: 1, high: port - 1 }, &[]).contains(&port));
+        let server = listener.local_addr().unwrap().port();
+        assert!(count(all, &[]).contains(&server));
+        let others = count(all, &[7, server, 9]);
+        assert!(others.contains(&port) && !others.contains(&server));
+        // More than the kernel is asked to leave out.
+        let many: Vec<u16> = (1..=1_000).collect();
+        assert!(count(all, &many).contains(&port));
     }
 }

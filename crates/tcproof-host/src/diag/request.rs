@@ -82,13 +82,16 @@ enum Table {
     Mptcp { family: u8 },
 }
 
+/// Most ports that are left out by the kernel; the caller does so with the others.
+const MOST_EXCEPTIONS: usize = 32;
+
 /// What to dump.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     table: Table,
     states: States,
     extensions: Extensions,
-    local_ports: Option<Ports>,
+    local_ports: Option<(Ports, Vec<u16>)>,
 }
 
 impl Request {
@@ -108,9 +111,13 @@ impl Request {
         self
     }
 
-    /// Only sockets whose local port is in the range; the kernel leaves the others out.
-    pub fn local_ports(mut self, ports: Ports) -> Self {
-        self.local_ports = Some(ports);
+    /// Only sockets whose local port is in the range and not among `except`; the kernel leaves the others out, but for
+    /// those of a very long `except`.
+    pub fn local_ports(mut self, ports: Ports, except: &[u16]) -> Self {
+        let inside = except.iter().copied().filter(|port| (ports.low..=ports.high).contains(port));
+        // Port 0 is nobody's, and the largest has nothing above it to compare with.
+        let except = inside.filter(|port| (1..u16::MAX).contains(port)).take(MOST_EXCEPTIONS).collect();
+        self.local_ports = Some((ports, except));
         self
     }
 
@@ -135,8 +142,8 @@ impl Request {
                 SOCK_DIAG_BY_FAMILY
             }
         };
-        if let Some(ports) = self.local_ports {
-            attribute(&mut bytes, INET_DIAG_REQ_BYTECODE, &port_range(ports));
+        if let Some((ports, except)) = &self.local_ports {
+            attribute(&mut bytes, INET_DIAG_REQ_BYTECODE, &port_filter(*ports, except));
         }
         let length = u32::try_from(bytes.len()).expect("a request is a few hundred bytes");
         bytes[0..4].copy_from_slice(&length.to_ne_bytes());
@@ -189,16 +196,36 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.extend(value);
 }
 
-/// `low ≤ local port ≤ high` as inet_diag bytecode: each comparison is two operations of four bytes, the second holds the
-/// port; `yes` and `no` are jumps in bytes, and a jump to four bytes behind the end rejects the socket.
-fn port_range(ports: Ports) -> Vec<u8> {
-    let comparison = |code: u8, port: u16, rest: u16| {
-        let reject = rest + 4;
-        let mut op = vec![code, 8];
-        op.extend(reject.to_ne_bytes());
-        op.extend([0, 0]);
-        op.extend(port.to_ne_bytes());
-        op
+/// Operation of inet_diag bytecode that goes on elsewhere.
+const JMP: u8 = 1;
+/// Bytes of a comparison: two operations of four bytes, the second of which holds the port.
+const COMPARISON: u16 = 8;
+/// Bytes of a jump.
+const JUMP: u16 = 4;
+
+/// `low ≤ local port ≤ high`, and none of `except`, as inet_diag bytecode. An operation says by how many bytes to go on
+/// when it holds and when it does not; to four bytes behind the end is a rejection. The kernel (`inet_diag_bc_audit`)
+/// wants every operation on the way of those that hold, so "not p" is "below p, or else above p".
+fn port_filter(ports: Ports, except: &[u16]) -> Vec<u8> {
+    /// Bytes of one exception.
+    const EXCEPTION: u16 = COMPARISON + JUMP + COMPARISON;
+    let mut code = Vec::new();
+    let mut left = 2 * COMPARISON + EXCEPTION * u16::try_from(except.len()).expect("at most MOST_EXCEPTIONS");
+    let mut operation = |kind: u8, holds: u16, else_: Option<u16>, port: Option<u16>| {
+        code.extend([kind, u8::try_from(holds).expect("a few bytes")]);
+        code.extend(else_.unwrap_or(left + 4).to_ne_bytes());
+        if let Some(port) = port {
+            code.extend([0, 0]);
+            code.extend(port.to_ne_bytes());
+        }
+        left -= holds;
     };
-    [comparison(S_GE, ports.low, 16), comparison(S_LE, ports.high, 8)].concat()
+    operation(S_GE, COMPARISON, None, Some(ports.low));
+    operation(S_LE, COMPARISON, None, Some(ports.high));
+    for port in except {
+        operation(S_LE, COMPARISON, Some(COMPARISON + JUMP), Some(port.saturating_sub(1)));
+        operation(JMP, JUMP, Some(JUMP + COMPARISON), None);
+        operation(S_GE, COMPARISON, None, Some(port.saturating_add(1)));
+    }
+    code
 }

@@ -51,12 +51,38 @@ fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
     Some(words)
 }
 
-/// What a census keeps of each connection: bytes acknowledged, bytes received, segments sent again; and the milliseconds
-/// since anything was sent or came.
-pub fn counts(info: &[u8]) -> Option<(u64, u64, u32, u32)> {
+/// What tells whether a connection is worth watching.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes a second, as last measured by the sender.
+    pub delivery_rate: u64,
+    /// Bytes a second that the application reads: what it read in the last round trip.
+    pub read_rate: u64,
+    /// Segments taken for lost or sent again, and not acknowledged yet.
+    pub lost: u32,
+    /// Since data was sent.
+    pub since_sent: Duration,
+    /// Since data was received.
+    pub since_received: Duration,
+    /// The shorter of both.
+    pub idle: Duration,
+}
+
+/// Reads from `struct tcp_info` what a census looks at.
+pub fn moved(info: &[u8]) -> Option<Moved> {
     let info = Info(info);
-    let idle = info.u32(44)?.min(info.u32(52)?);
-    Some((info.u64(120)?, info.u64(128)?, info.u32(100)?, idle))
+    let ms = |at| info.u32(at).map(|ms| Duration::from_millis(ms.into()));
+    let (since_sent, since_received) = (ms(44)?, ms(52)?);
+    // One that only receives has no round trip of its own but that of its window.
+    let rtt = info.u32(92).filter(|rtt| *rtt > 0).or_else(|| info.u32(68))?;
+    Some(Moved {
+        delivery_rate: info.u64(160)?,
+        read_rate: u64::from(info.u32(96)?) * 1_000_000 / u64::from(rtt.max(1)),
+        lost: info.u32(32)?.saturating_add(info.u32(36)?),
+        since_sent,
+        since_received,
+        idle: since_sent.min(since_received),
+    })
 }
 
 struct Info<'a>(&'a [u8]);
@@ -101,6 +127,8 @@ fn parse(info: &[u8], at: Duration) -> Option<FlowSample> {
         retransmits: info.u8(2)?,
         probes: info.u8(3)?,
         backoff: info.u8(4)?,
+        // TCPI_OPT_SACK of tcpi_options.
+        sack: info.u8(5)? & 2 != 0,
         wscale,
         app_limited,
         rto: info.u32(8)?,
@@ -161,7 +189,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (parse(&bytes, Duration::ZERO), counts(&bytes), words::<9>(&bytes));
+            let _ = (parse(&bytes, Duration::ZERO), moved(&bytes), words::<9>(&bytes));
         }
     }
 }

@@ -48,7 +48,24 @@ mod tests {
     fn numbered_ones_with_their_names() {
         let seen = parse(TEXT, "f").unwrap();
         let shown: Vec<_> = seen.iter().map(|i| format!("{} {:?} {}", i.irq, i.counts, i.name)).collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @"
+        26 {2: 13} IO-APIC 4-edge ttyS0
+        38 {2: 6360} PCI-MSIX-0000:00:03.0 1-edge virtio2-input.0
+        125 {0: 4294967295} PCI-MSI 524289-edge eth0-TxRx-0
+        ");
+    }
+
+    #[test]
+    fn a_virtual_machine() {
+        let root = crate::Root::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/6.18"));
+        let seen = parse(&root.read("proc/interrupts").unwrap(), "f").unwrap();
+        let network: Vec<_> = seen.iter().filter(|irq| irq.name.contains("virtio2-")).collect();
+        let shown: Vec<_> = network.iter().map(|irq| format!("{} {:?} {}", irq.irq, irq.counts, irq.name)).collect();
+        insta::assert_snapshot!(shown.join("\n"), @"
+        37 {} PCI-MSIX-0000:00:03.0 0-edge virtio2-config
+        38 {1: 9248} PCI-MSIX-0000:00:03.0 1-edge virtio2-input.0
+        39 {0: 6885} PCI-MSIX-0000:00:03.0 2-edge virtio2-output.0
+        ");
     }
 
     #[test]
@@ -59,6 +76,11 @@ mod tests {
             error(parse("CPU0 CPU1\n 1: 5", place)),
             error(parse("CPU0\n 1: x", place)),
             error(parse("CPU0\n 1: 4294967296 x\n", place)),
-        ].join("\n"), @"");
+        ].join("\n"), @r#"
+        /proc/interrupts:1: expected a line "CPU0 CPU1 …", found ""
+        /proc/interrupts:2: expected a whole number of 32 bits, found ""
+        /proc/interrupts:2: expected a whole number of 32 bits, found "x"
+        /proc/interrupts:2: expected a whole number of 32 bits, found "4294967296"
+        "#);
     }
 }

@@ -50,6 +50,12 @@ mod tests {
     }
 
     #[test]
+    fn a_recorded_one() {
+        let root = crate::Root::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/6.18"));
+        insta::assert_snapshot!(format!("{:?}", parse(&root.read("proc/softirqs").unwrap(), "f").unwrap()), @"[SoftirqCpu { cpu: 0, net_rx: 27149555, net_tx: 79387 }, SoftirqCpu { cpu: 1, net_rx: 27819931, net_tx: 60720 }]");
+    }
+
+    #[test]
     fn hostile_text_is_named_by_its_line() {
         let place = "/proc/softirqs";
         insta::assert_snapshot!([
@@ -59,6 +65,13 @@ mod tests {
             error(parse("CPU0\nNET_RX: 1\n", place)),
             error(parse("CPU0 CPU1\nNET_RX: 1\n", place)),
             error(parse("CPU0\nNET_RX: 4294967296\n", place)),
-        ].join("\n"), @"");
+        ].join("\n"), @r#"
+        /proc/softirqs:1: expected a line "CPU0 CPU1 …", found ""
+        /proc/softirqs:1: expected a line "CPU0 CPU1 …", found "x"
+        /proc/softirqs:1: expected a line "CPU0 CPU1 …", found "CPU0 CPUx"
+        /proc/softirqs:3: expected lines "NET_RX: …" and "NET_TX: …"
+        /proc/softirqs:2: expected a value for each CPU of the first line
+        /proc/softirqs:2: expected a whole number of 32 bits, found "4294967296"
+        "#);
     }
 }

@@ -128,7 +128,14 @@ mod tests {
             let cpus = cpus(text, place, USER_HZ)?;
             Ok(cpus.iter().map(|cpu| format!(" cpu{} {:?} {:?}", cpu.cpu, cpu.softirq, cpu.idle)).collect())
         });
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @"
+        4.19: cpu0 120ms 1444.32s cpu1 360ms 1434.12s
+        5.10: cpu0 2.68s 110.48s cpu2 4.28s 119.79s
+        6.1: cpu0 940ms 72.52s cpu2 240ms 85.28s
+        6.12: cpu0 4.98s 123.66s cpu2 4.15s 138.83s
+        6.18: cpu0 120ms 1444.32s cpu1 350ms 1434.11s
+        7.2: cpu0 480ms 89.36s cpu2 11.37s 88.76s
+        ");
     }
 
     #[test]
@@ -178,6 +185,8 @@ mod tests {
         /proc/stat:3: expected a line "cpu  …"
         /proc/stat:2: expected at least 7 numbers
         /proc/stat:1: expected a whole number, found "x"
+        /proc/stat:2: expected a line "cpu0 …"
+        /proc/stat:1: expected at least 7 numbers
         /proc/7/stat:1: expected a process's name in parentheses, found ""
         /proc/7/stat:1: expected a process's name in parentheses, found "7 (x"
         /proc/7/stat:1: expected a process's name in parentheses, found "7 x)"

@@ -132,7 +132,9 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         bit in 0..7u8,
     ) {
-        for path in ["net/netstat", "net/dev", "net/softnet_stat", "net/stat/nf_conntrack", "stat", "4242/stat"] {
+        let of_this = ["net/netstat", "net/dev", "net/softnet_stat", "net/stat/nf_conntrack", "stat", "4242/stat"];
+        let files = of_this.map(|path| (kernel, path)).into_iter().chain([("6.18", "softirqs"), ("6.18", "interrupts")]);
+        for (kernel, path) in files {
             let root = Root::new(format!("{}/fixtures/{}", env!("CARGO_MANIFEST_DIR"), kernel));
             let mut bytes = root.read_bytes(&format!("proc/{path}")).unwrap();
             let at = cut.index(bytes.len());

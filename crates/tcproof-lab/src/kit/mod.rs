@@ -7,15 +7,20 @@
 //! `/proc/sys/net` shows the reading thread's namespace, but `/proc/net` is `/proc/self/net`, that of the process's first
 //! thread: inside a namespace read `/proc/thread-self/net`.
 
+pub mod cgroup;
 pub mod cleanup;
 pub mod conntrack;
+pub mod fastopen;
+pub mod machine;
 mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod rtnl;
 pub mod sockdiag;
+pub mod slow_memory;
 pub mod spoof;
 pub mod sysctl;
+pub mod tun;
 mod unshare;
 
 use std::io;

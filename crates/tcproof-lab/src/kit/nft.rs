@@ -38,6 +38,18 @@ const NFT_REG_1: u32 = 1;
 const NFTA_CT_DREG: u16 = 1;
 const NFTA_CT_KEY: u16 = 2;
 const NFT_CT_STATE: u32 = 0;
+const NF_CT_STATE_INVALID_BIT: u32 = 1;
+const NFTA_BITWISE_SREG: u16 = 1;
+const NFTA_BITWISE_DREG: u16 = 2;
+const NFTA_BITWISE_LEN: u16 = 3;
+const NFTA_BITWISE_MASK: u16 = 4;
+const NFTA_BITWISE_XOR: u16 = 5;
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFTA_DATA_VERDICT: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFT_REG_VERDICT: u32 = 0;
+const NF_DROP: u32 = 0;
 const NFTA_META_DREG: u16 = 1;
 const NFTA_META_KEY: u16 = 2;
 const NFT_META_L4PROTO: u32 = 16;
@@ -46,6 +58,7 @@ const NFTA_CMP_OP: u16 = 2;
 const NFTA_CMP_DATA: u16 = 3;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFT_CMP_EQ: u32 = 0;
+const NFT_CMP_NEQ: u32 = 1;
 const NFTA_PAYLOAD_DREG: u16 = 1;
 const NFTA_PAYLOAD_BASE: u16 = 2;
 const NFTA_PAYLOAD_OFFSET: u16 = 3;
@@ -77,6 +90,34 @@ pub fn track() -> Result<()> {
             rule("output", ct_state),
         ],
     )
+}
+
+/// [`track`], and drops what is of no connection that is known: packets in the state INVALID.
+///
+/// # Errors
+/// [`Error::Unsupported`] if this kernel has no nf_tables or not these expressions.
+pub fn firewall() -> Result<()> {
+    track()?;
+    let invalid = |rule: Message| {
+        let rule = expression(rule, "ct", |m| m.number(NFTA_CT_DREG, NFT_REG_1).number(NFTA_CT_KEY, NFT_CT_STATE));
+        let data = |bits: u32| move |m: Message| m.attribute(NFTA_DATA_VALUE, &bits.to_ne_bytes());
+        let rule = expression(rule, "bitwise", |m| {
+            m.number(NFTA_BITWISE_SREG, NFT_REG_1)
+                .number(NFTA_BITWISE_DREG, NFT_REG_1)
+                .number(NFTA_BITWISE_LEN, 4)
+                .nest(NFTA_BITWISE_MASK, data(NF_CT_STATE_INVALID_BIT))
+                .nest(NFTA_BITWISE_XOR, data(0))
+        });
+        let rule = expression(rule, "cmp", |m| {
+            m.number(NFTA_CMP_SREG, NFT_REG_1).number(NFTA_CMP_OP, NFT_CMP_NEQ).nest(NFTA_CMP_DATA, data(0))
+        });
+        expression(rule, "immediate", |m| {
+            m.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT).nest(NFTA_IMMEDIATE_DATA, |m| {
+                m.nest(NFTA_DATA_VERDICT, |m| m.number(NFTA_VERDICT_CODE, NF_DROP))
+            })
+        })
+    };
+    commit("drop invalid packets by nf_tables", vec![rule("input", invalid)])
 }
 
 /// Exempts traffic from connection tracking: all of it, or TCP from and to one port.

@@ -101,6 +101,16 @@ pub fn veth_pair(here: &str, there: &str, peer: BorrowedFd<'_>) -> Result<()> {
         .map_err(|e| e.lacking("veth", &[Errno::OPNOTSUPP]))
 }
 
+/// How many packets may wait in a device for whoever takes them out: of a TUN device, the process that reads it.
+///
+/// # Errors
+/// The kernel's, or outside the lab.
+pub fn set_queue_length(link: &str, packets: u32) -> Result<()> {
+    let mut message = named(link);
+    message.attributes.push(LinkAttribute::TxQueueLen(packets));
+    request(format!("set queue of link {link} to {packets} packets"), RouteNetlinkMessage::SetLink(message), 0)
+}
+
 /// Deletes a link (of a veth pair: both ends).
 ///
 /// # Errors

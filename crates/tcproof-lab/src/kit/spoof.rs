@@ -111,7 +111,12 @@ impl SynFlood {
 fn checksum(source: Ipv4Addr, destination: Ipv4Addr, segment: &[u8]) -> u16 {
     let length = (segment.len() as u16).to_be_bytes();
     let pseudo = [source.octets(), destination.octets(), [0, IPPROTO_TCP, length[0], length[1]]].concat();
-    let words = pseudo.chunks(2).chain(segment.chunks(2));
+    internet_checksum(&[&pseudo, segment])
+}
+
+/// RFC 1071; every part but the last has an even length.
+pub(crate) fn internet_checksum(parts: &[&[u8]]) -> u16 {
+    let words = parts.iter().flat_map(|part| part.chunks(2));
     let mut sum: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -119,11 +124,11 @@ fn checksum(source: Ipv4Addr, destination: Ipv4Addr, segment: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// SplitMix64: enough to scatter addresses, and the same on every run.
-struct SplitMix(u64);
+/// SplitMix64: enough to scatter addresses and losses, and the same on every run.
+pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

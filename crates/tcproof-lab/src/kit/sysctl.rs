@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::{Error, Result, netns};
 
 /// Families whose keys the kernel keeps per namespace (a trailing dot or underscore), and single keys.
@@ -71,7 +73,15 @@ pub fn write(key: &str, value: &str) -> Result<()> {
     }
     netns::require_lab(&operation)?;
     let path = path(key).ok_or_else(|| Error::Refused(operation.clone()))?;
-    fs::write(path, value).map_err(|e| Error::kernel(operation, e))
+    fs::write(path, value).map_err(|e| {
+        let error = Error::kernel(operation, e);
+        // A congestion control that is not there; or one that tcp_allowed_congestion_control of the host does not name,
+        // which can be no namespace's default (tcp_set_default_congestion_control).
+        match key == "net.ipv4.tcp_congestion_control" {
+            true => error.lacking(&format!("default congestion control {value}"), &[Errno::NOENT, Errno::PERM]),
+            false => error,
+        }
+    })
 }
 
 /// `net.ipv4.tcp_mem` is `/proc/sys/net/ipv4/tcp_mem`. `None` for anything that could lead elsewhere.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::netns::Netns;
 use super::spoof::SynFlood;
+use super::tun::Tun;
 use super::{Error, Result, conntrack, netns, nft, require_root, rtnl, sockdiag, sysctl};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -136,7 +137,10 @@ fn the_kit_changes_nothing_outside_its_namespaces() {
         rtnl::add_address("lo", CLIENT.into(), 32),
         rtnl::add_blackhole(CLIENT.into(), 32),
         rtnl::limit_rate("lo", 1, 1, 1),
+        rtnl::set_queue_length("lo", 1),
+        Tun::new("tun").map(drop),
         nft::track(),
+        nft::firewall(),
         nft::notrack(None),
         nft::remove(),
         conntrack::fill(1, 0).map(drop),
@@ -228,6 +232,29 @@ fn a_rate_limit_slows_a_transfer() {
     assert_eq!(reader.join().expect("no panic").expect("all arrives"), 1_000_000);
     // 8 Mbit at 20 Mbit/s take 400 ms; a loaded machine only makes it longer.
     assert!(start.elapsed() > Duration::from_millis(300), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_tun_device_goes_with_its_descriptor_and_carries_whole_packets() {
+    if skipped("a_tun_device_goes_with_its_descriptor_and_carries_whole_packets") {
+        return;
+    }
+    let netns = Netns::new().expect("root may make one");
+    inside(&netns, || {
+        let tun = or_skip!("a_tun_device_goes_with_its_descriptor_and_carries_whole_packets", Tun::new("tun"));
+        assert_eq!(Tun::new("tun").expect_err("the name is taken").errno(), Some(16), "EBUSY");
+        Tun::new("a-name-of-16-byt").expect_err("too long for the kernel");
+        rtnl::up("tun").expect("it is there");
+        rtnl::add_address("tun", CLIENT.into(), 24).expect("it is there");
+        let socket = std::net::UdpSocket::bind((CLIENT, 0)).expect("the address is its own");
+        socket.send_to(&[7; 100], (SERVER, 9)).expect("it is up");
+        let mut buffer = [0; 2048];
+        // IPv6 has more to say than this one datagram.
+        let mut packets = std::iter::from_fn(|| tun.read(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
+        assert!(packets.any(|packet| packet[0] == 0x45 && packet.len() == 128), "UDP in IPv4 from its first byte");
+        drop(tun);
+        rtnl::index("tun").expect_err("it is gone");
+    });
 }
 
 #[test]

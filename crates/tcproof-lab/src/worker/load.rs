@@ -11,8 +11,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::bulk::{Bulk, Work};
 use super::server::ignore_interrupt;
-use super::{Control, Event, STDIN, abrupt, errno_name, orderly, say};
+use super::{Control, Event, STDIN, abrupt, errno_name, orderly, say, socket};
 use crate::kit::spoof::SynFlood;
 use crate::scenario::{Bind, Closes, Load, LoadKind, MAX_DURATION, SLOW_CALL};
 
@@ -46,13 +47,13 @@ fn flood(spec: &Load) -> io::Result<()> {
     say(&Event::Ready)?;
     for seed in 1.. {
         let slice = start.elapsed() + SLICE;
-        let scheduled = (f64::from(spec.rate.0) * slice.min(length).as_secs_f64()) as u64;
+        let scheduled = (f64::from(spec.per_second()) * slice.min(length).as_secs_f64()) as u64;
         let count = scheduled.min(most).saturating_sub(sent);
         let flood = SynFlood {
             target,
             sources: crate::topology::SPOOFED,
             prefix: crate::topology::SPOOFED_PREFIX,
-            rate: spec.rate.0,
+            rate: spec.per_second(),
             count,
             within: SLICE,
             seed,
@@ -96,12 +97,22 @@ struct Loading<'a> {
     next: usize,
     start: Instant,
     started: u64,
+    /// Connections that move data in bulk.
+    bulk: Option<Bulk>,
 }
 
 impl<'a> Loading<'a> {
     fn new(spec: &'a Load) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let control = Control::new(poll.registry())?;
+        let mut control = Control::new(poll.registry())?;
+        let bulk = match spec.kind {
+            LoadKind::Uploads => Some(Bulk::new(Work::Writes(spec.writes))?),
+            LoadKind::Downloads => Some(Bulk::new(Work::Reads(spec.reads))?),
+            _ => None,
+        };
+        if bulk.is_some() {
+            control = control.bulk();
+        }
         let start = Instant::now() + spec.after.map_or(Duration::ZERO, |after| after.0);
         Ok(Self {
             spec,
@@ -112,22 +123,30 @@ impl<'a> Loading<'a> {
             next: 0,
             start,
             started: 0,
+            bulk,
         })
+    }
+
+    fn open(&self) -> usize {
+        self.connections.len() + self.bulk.as_ref().map_or(0, Bulk::len)
     }
 
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(4096);
+        let mut more = false;
         say(&Event::Ready)?;
         loop {
-            self.poll.poll(&mut events, Some(Duration::from_millis(1))).or_else(ignore_interrupt)?;
+            let patience = Duration::from_millis(if more { 0 } else { 1 });
+            self.poll.poll(&mut events, Some(patience)).or_else(ignore_interrupt)?;
             let now = Instant::now();
             for event in &events {
                 match event.token() {
                     STDIN => {
-                        if self.control.commands(now, self.connections.len())?.is_none() {
+                        if self.control.commands(now, self.open())?.is_none() {
                             return Ok(());
                         }
                     }
+                    _ if self.bulk.as_mut().is_some_and(|bulk| bulk.event(event)) => {}
                     token => self.ready(token, now),
                 }
             }
@@ -136,7 +155,12 @@ impl<'a> Loading<'a> {
                 self.started += 1;
                 self.start_one();
             }
-            self.control.tick(now, self.connections.len())?;
+            if let Some(bulk) = &mut self.bulk {
+                let over;
+                (over, more) = bulk.turn(now, &mut self.control);
+                over.into_iter().for_each(orderly);
+            }
+            self.control.tick(now, self.open())?;
         }
     }
 
@@ -151,12 +175,12 @@ impl<'a> Loading<'a> {
             Some(every) => every.0.mul_f64((elapsed.as_secs_f64() / every.0.as_secs_f64()).floor()),
             None => elapsed,
         };
-        let scheduled = (f64::from(self.spec.rate.0) * elapsed.as_secs_f64()) as u64;
+        let scheduled = (f64::from(self.spec.per_second()) * elapsed.as_secs_f64()) as u64;
         let due = scheduled.saturating_sub(self.started).min(MAX_AT_ONCE);
-        match (self.spec.kind, self.spec.count) {
-            (LoadKind::Hold, Some(count)) => due.min(u64::from(count.0).saturating_sub(self.connections.len() as u64)),
-            (_, Some(count)) => due.min(u64::from(count.0).saturating_sub(self.started)),
-            (_, None) => due,
+        match self.spec.count().map(u64::from) {
+            Some(count) if self.spec.kind.keeps() => due.min(count.saturating_sub(self.open() as u64)),
+            Some(count) => due.min(count.saturating_sub(self.started)),
+            None => due,
         }
     }
 
@@ -167,17 +191,23 @@ impl<'a> Loading<'a> {
         }
         self.control.count(|t| t.numbers.started += 1);
         match self.connect() {
-            Ok(connection) => {
+            Ok((connection, at_once)) => {
                 let token = Token(self.next);
                 self.next += 1;
-                self.patience.push_back((connection.started + self.spec.timeout.0, token));
+                let started = connection.started;
+                self.patience.push_back((started + self.spec.timeout.0, token));
                 self.connections.insert(token, connection);
+                if at_once {
+                    self.control.count(|t| t.numbers.connected += 1);
+                    self.connected(token, started);
+                }
             }
             Err(error) => self.control.count(|t| t.numbers.fail(&errno_name(&error))),
         }
     }
 
-    fn connect(&mut self) -> io::Result<Connection> {
+    /// Begins to connect; whether it may write at once, as with a TCP Fast Open cookie: the SYN goes with the data.
+    fn connect(&mut self) -> io::Result<(Connection, bool)> {
         let turn = self.started as usize;
         let to = self.spec.to[turn % self.spec.to.len()];
         // Every source meets every destination.
@@ -198,6 +228,10 @@ impl<'a> Loading<'a> {
             }
             (_, Some(from)) => socket.bind(&SocketAddr::new(from, 0).into())?,
         }
+        socket::prepare(&socket, &self.spec.socket)?;
+        if self.spec.socket.fastopen.is_some() {
+            setsockopt(&socket, sockopt::TcpFastOpenConnect, &true)?;
+        }
         let started = Instant::now();
         let result = socket.connect(&to.into());
         let call = started.elapsed();
@@ -205,6 +239,7 @@ impl<'a> Loading<'a> {
             t.calls.saturating_record(call.as_micros() as u64);
             t.numbers.slow_calls += u64::from(call > SLOW_CALL);
         });
+        let at_once = result.is_ok();
         match result {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => return Err(error),
             _ => {}
@@ -213,7 +248,7 @@ impl<'a> Loading<'a> {
         abrupt(&stream);
         let token = Token(self.next);
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Connection { stream, phase: Phase::Connecting, started })
+        Ok((Connection { stream, phase: Phase::Connecting, started }, at_once))
     }
 
     fn ready(&mut self, token: Token, now: Instant) {
@@ -231,14 +266,18 @@ impl<'a> Loading<'a> {
                 t.numbers.connected += 1;
                 t.handshakes.saturating_record(took.as_micros() as u64);
             });
-            return self.connected(token);
+            return self.connected(token, now);
         }
         let mut buffer = [0; 4096];
         loop {
             match connection.stream.read(&mut buffer) {
                 Ok(0) => return self.done(token),
                 Ok(_) => {
-                    self.control.count(|t| t.numbers.answered += 1);
+                    let took = now - connection.started;
+                    self.control.count(|t| {
+                        t.numbers.answered += 1;
+                        t.answers.saturating_record(took.as_micros() as u64);
+                    });
                     if self.spec.closes != Closes::Server && connection.phase == Phase::Waiting {
                         return self.done(token);
                     }
@@ -249,7 +288,13 @@ impl<'a> Loading<'a> {
         }
     }
 
-    fn connected(&mut self, token: Token) {
+    fn connected(&mut self, token: Token, now: Instant) {
+        if let Some(bulk) = &mut self.bulk {
+            if let Some(connection) = self.connections.remove(&token) {
+                bulk.add(token, connection.stream, now);
+            }
+            return;
+        }
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let half_close = self.spec.kind == LoadKind::HalfClose;
         if (self.spec.request || half_close)

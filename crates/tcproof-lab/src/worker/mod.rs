@@ -3,11 +3,16 @@
 //! The first line of standard input is the `Job`; later lines are commands; its end means stop. Events go to standard
 //! output, one JSON value a line.
 
+mod bulk;
+mod icmp;
+mod link;
 mod load;
+mod rewrite;
 mod server;
+mod socket;
 
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -16,7 +21,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::kit;
-use crate::scenario::{Load, Server};
+use crate::scenario::{Link, Load, Server};
 use crate::statistics::{Statistics, Tally};
 
 /// What a worker is told first.
@@ -26,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) netns: PathBuf,
     /// The process that started it, with which it dies.
     pub(crate) parent: u32,
+    /// The control group that it joins.
+    pub(crate) cgroup: Option<PathBuf>,
     /// What it is.
     pub(crate) role: Role,
 }
@@ -38,16 +45,27 @@ pub(crate) enum Role {
     Server(Server),
     /// A load.
     Load(Load),
+    /// The link between its namespace, the client's, and the server's.
+    Link {
+        /// What it is like.
+        link: Box<Link>,
+        /// The file of the server's namespace.
+        server: PathBuf,
+    },
 }
 
 /// What a worker is told later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Command {
     /// Report the statistics since the last mark.
     Mark,
     /// Call `listen(2)` again.
     Relisten,
+    /// The loads begin: what happens later to a link counts from now.
+    Begin,
+    /// The link changes.
+    Change(Box<Link>),
 }
 
 /// What a worker says.
@@ -62,36 +80,60 @@ pub(crate) enum Event {
     Marked(Statistics),
     /// It can't go on.
     Failed(String),
+    /// It can't begin: this kernel lacks something.
+    Unsupported(String),
 }
 
 /// Runs a worker to its end; the hidden subcommand of the program does nothing else.
 pub fn main() -> std::process::ExitCode {
     match run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(message) => {
+        Err(error) => {
+            let event = match error.kind() {
+                io::ErrorKind::Unsupported => Event::Unsupported(error.to_string()),
+                _ => Event::Failed(error.to_string()),
+            };
             // Without a reader there is nobody left to tell.
-            let _ = say(&Event::Failed(message));
+            let _ = say(&event);
             std::process::ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<(), String> {
-    let line = first_line().map_err(|e| format!("reading the job: {e}"))?;
-    let job: Job = serde_json::from_slice(&line).map_err(|e| format!("the job: {e}"))?;
-    kit::cleanup::die_with_parent(job.parent).map_err(|e| format!("binding to the parent's life: {e}"))?;
-    enter(&job.netns)?;
+fn run() -> io::Result<()> {
+    let line = first_line().map_err(|e| of("reading the job", e))?;
+    let job: Job = serde_json::from_slice(&line).map_err(|e| of("the job", e.into()))?;
+    kit::cleanup::die_with_parent(job.parent).map_err(|e| of("binding to the parent's life", e))?;
+    kit::netns::enter(&job.netns).map_err(|e| of(&format!("entering {}", job.netns.display()), e))?;
+    if let Some(directory) = &job.cgroup {
+        kit::cgroup::join(directory).map_err(|e| of(&format!("joining {}", directory.display()), e))?;
+    }
     match job.role {
         Role::Server(server) => {
             let _ = rustix::thread::set_name(c"lab-server");
             limit_descriptors(server.nofile.map(|n| u64::from(n.0)))?;
-            server::serve(&server).map_err(|e| format!("server {:?}: {e}", server.name))
+            if server.unprivileged {
+                give_up_rights(job.parent)?;
+            }
+            server::serve(&server).map_err(|e| of(&format!("server {:?}", server.name), e))
         }
         Role::Load(load) => {
             let _ = rustix::thread::set_name(c"lab-load");
             limit_descriptors(None)?;
-            load::load(&load).map_err(|e| format!("load {:?}: {e}", load.name))
+            load::load(&load).map_err(|e| of(&format!("load {:?}", load.name), e))
         }
+        Role::Link { link, server } => {
+            let _ = rustix::thread::set_name(c"lab-link");
+            link::link(&link, &server)
+        }
+    }
+}
+
+/// An error with what it is about; what this kernel lacks needs no more words.
+fn of(what: &str, error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Unsupported => error,
+        kind => io::Error::new(kind, format!("{what}: {error}")),
     }
 }
 
@@ -106,23 +148,29 @@ fn first_line() -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn enter(netns: &Path) -> Result<(), String> {
-    kit::netns::enter(netns).map_err(|e| format!("entering {}: {e}", netns.display()))
+/// `nobody`, by custom.
+const NOBODY: u32 = 65_534;
+
+fn give_up_rights(parent: u32) -> io::Result<()> {
+    // The only thread there is. Its capabilities go with the user.
+    rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(NOBODY))?;
+    // The kernel forgets what is to happen at the parent's death when the user changes.
+    kit::cleanup::die_with_parent(parent)
 }
 
 /// Descriptors that a worker may need when the scenario does not starve it.
 const DESCRIPTORS: u64 = 65_536;
 
-fn limit_descriptors(limit: Option<u64>) -> Result<(), String> {
+fn limit_descriptors(limit: Option<u64>) -> io::Result<()> {
     let hard = getrlimit(Resource::Nofile).maximum;
     let set =
         |n: u64| setrlimit(Resource::Nofile, Rlimit { current: Some(n), maximum: Some(n.max(hard.unwrap_or(n))) });
     match limit {
-        Some(n) => set(n).map_err(|e| format!("RLIMIT_NOFILE {n}: {e}")),
+        Some(n) => set(n).map_err(|e| of(&format!("RLIMIT_NOFILE {n}"), e.into())),
         // Without the right to raise it, what is allowed has to do.
         None => set(DESCRIPTORS)
             .or_else(|_| set(hard.unwrap_or(DESCRIPTORS).min(DESCRIPTORS)))
-            .map_err(|e| format!("RLIMIT_NOFILE: {e}")),
+            .map_err(|e| of("RLIMIT_NOFILE", e.into())),
     }
 }
 
@@ -145,6 +193,7 @@ struct Control {
     second: Tally,
     since_mark: Instant,
     since_second: Instant,
+    marks: u64,
     partial: Vec<u8>,
 }
 
@@ -153,7 +202,28 @@ impl Control {
         rustix::io::ioctl_fionbio(io::stdin(), true)?;
         registry.register(&mut SourceFd(&0), STDIN, Interest::READABLE)?;
         let now = Instant::now();
-        Ok(Self { tally: Tally::new(), second: Tally::new(), since_mark: now, since_second: now, partial: Vec::new() })
+        let (tally, second) = (Tally::new(), Tally::new());
+        Ok(Self { tally, second, since_mark: now, since_second: now, marks: 0, partial: Vec::new() })
+    }
+
+    /// From now on goodput is told.
+    fn bulk(mut self) -> Self {
+        (self.tally.bulk, self.second.bulk) = (true, true);
+        self
+    }
+
+    /// How many marks there were.
+    fn marks(&self) -> u64 {
+        self.marks
+    }
+
+    /// Counts bytes of one connection, and the connection if these are its first since the mark.
+    fn moved(&mut self, bytes: u64, read: bool, first: bool) {
+        self.tally.numbers.progressed += u64::from(first);
+        self.count(|tally| {
+            let numbers = &mut tally.numbers;
+            *if read { &mut numbers.read_bytes } else { &mut numbers.written_bytes } += bytes;
+        });
     }
 
     /// Counts into both the second's and the mark's numbers.
@@ -191,6 +261,7 @@ impl Control {
                 Command::Mark => {
                     let seconds = (now - self.since_mark).as_secs_f64();
                     self.since_mark = now;
+                    self.marks += 1;
                     say(&Event::Marked(self.tally.take(seconds, open as u64)))?;
                 }
                 other => others.push(other),

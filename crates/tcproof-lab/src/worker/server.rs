@@ -9,7 +9,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Command, Control, Event, LISTENER, STDIN, abrupt, errno_name, orderly, say};
+use super::bulk::{Bulk, Work};
+use super::{Command, Control, Event, LISTENER, STDIN, abrupt, errno_name, orderly, say, socket};
+use crate::kit::fastopen;
 use crate::scenario::{Server, ServerKind};
 
 /// Serves until told to stop.
@@ -19,15 +21,30 @@ pub(super) fn serve(spec: &Server) -> io::Result<()> {
     let mut control = Control::new(poll.registry())?;
     let mut listener = listen(spec)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut state = Serving { spec, listener, peers: HashMap::new(), next: 0, slow: VecDeque::new(), waiting: false };
+    let bulk = match spec.kind {
+        ServerKind::Sinks => Some(Bulk::new(Work::Reads(spec.reads))?),
+        ServerKind::Sources => Some(Bulk::new(Work::Writes(spec.writes))?),
+        _ => None,
+    };
+    if bulk.is_some() {
+        control = control.bulk();
+    }
+    let (peers, slow) = (HashMap::new(), VecDeque::new());
+    let mut state = Serving { spec, listener, peers, next: 0, slow, waiting: false, bulk };
     let mut pace = Pace::new(spec);
+    let mut more = false;
     say(&Event::Ready)?;
     loop {
-        poll.poll(&mut events, Some(Duration::from_millis(5))).or_else(ignore_interrupt)?;
+        let patience = match (more, &state.bulk) {
+            (true, _) => Duration::ZERO,
+            (false, Some(_)) => Duration::from_millis(1),
+            (false, None) => Duration::from_millis(5),
+        };
+        poll.poll(&mut events, Some(patience)).or_else(ignore_interrupt)?;
         let now = Instant::now();
         for event in &events {
             match event.token() {
-                STDIN => match control.commands(now, state.peers.len())? {
+                STDIN => match control.commands(now, state.open())? {
                     None => return Ok(()),
                     Some(commands) => {
                         if commands.contains(&Command::Relisten) {
@@ -36,12 +53,18 @@ pub(super) fn serve(spec: &Server) -> io::Result<()> {
                     }
                 },
                 LISTENER => state.waiting = true,
+                _ if state.bulk.as_mut().is_some_and(|bulk| bulk.event(event)) => {}
                 token => state.readable(token, now, &mut control),
             }
         }
         state.answer_slow(now, &mut control);
         state.accept(&poll, &mut pace, now, &mut control)?;
-        control.tick(now, state.peers.len())?;
+        if let Some(bulk) = &mut state.bulk {
+            let over;
+            (over, more) = bulk.turn(now, &mut control);
+            over.into_iter().for_each(orderly);
+        }
+        control.tick(now, state.open())?;
     }
 }
 
@@ -55,6 +78,10 @@ fn listen(spec: &Server) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(protocol))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(spec.reuseport)?;
+    socket::prepare(&socket, &spec.socket)?;
+    if let Some(queue) = spec.socket.fastopen {
+        fastopen::listen(&socket, queue.0)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(spec.backlog as i32)?;
     Ok(TcpListener::from_std(socket.into()))
@@ -105,9 +132,15 @@ struct Serving<'a> {
     slow: VecDeque<(Instant, Token)>,
     /// Whether the listener has connections waiting, as far as is known: readiness is told once.
     waiting: bool,
+    /// Connections that move data in bulk.
+    bulk: Option<Bulk>,
 }
 
 impl Serving<'_> {
+    fn open(&self) -> usize {
+        self.peers.len() + self.bulk.as_ref().map_or(0, Bulk::len)
+    }
+
     fn accept(&mut self, poll: &Poll, pace: &mut Pace<'_>, now: Instant, control: &mut Control) -> io::Result<()> {
         if !self.waiting {
             pace.idle(now);
@@ -122,9 +155,14 @@ impl Serving<'_> {
                     }
                     let token = Token(self.next);
                     self.next += 1;
-                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
                     abrupt(&stream);
-                    self.peers.insert(token, stream);
+                    if let Some(bulk) = &mut self.bulk {
+                        poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+                        bulk.add(token, stream, now);
+                    } else {
+                        poll.registry().register(&mut stream, token, Interest::READABLE)?;
+                        self.peers.insert(token, stream);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting = false,
                 Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tcproof_core::{Verdict, diagnose};
 use tcproof_host::{Options, Progress, allow_many_files, observe};
@@ -13,8 +14,8 @@ use crate::cli::{CheckArgs, FailOn, OutputArgs};
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
     allow_many_files();
-    let mut line = ProgressLine::new(args, output);
-    let interval = observe(&options, &mut |progress| line.show(args, progress))?;
+    let mut line = ProgressLine::new(args.window, !args.quiet && !output.json());
+    let interval = observe(&options, &mut |progress| line.show(progress))?;
     line.clear();
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
@@ -22,7 +23,14 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     }
     let text = match output.json() {
         true => tcproof_report::json::check(&diagnosis),
-        false => tcproof_report::text::check(&diagnosis, &style(output, args.verbose, args.quiet)),
+        false => {
+            let style = style(output, args.verbose, args.quiet);
+            let mut text = tcproof_report::text::check(&diagnosis, &style);
+            if args.verbose {
+                text.push_str(&tcproof_report::path::block(&interval, &style));
+            }
+            text
+        }
     };
     print(&text)?;
     let exit = match (diagnosis.verdict(), args.fail_on) {
@@ -35,21 +43,22 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
 }
 
 /// One line on stderr that says that something happens; only where a person looks.
-struct ProgressLine {
+pub(super) struct ProgressLine {
+    window: Duration,
     shown: bool,
     wanted: bool,
 }
 
 impl ProgressLine {
-    fn new(args: &CheckArgs, output: &OutputArgs) -> Self {
-        Self { shown: false, wanted: std::io::stderr().is_terminal() && !args.quiet && !output.json() }
+    pub(super) fn new(window: Duration, wanted: bool) -> Self {
+        Self { window, shown: false, wanted: wanted && std::io::stderr().is_terminal() }
     }
 
-    fn show(&mut self, args: &CheckArgs, progress: Progress) {
+    pub(super) fn show(&mut self, progress: Progress) {
         if self.wanted {
             self.shown = true;
             let Progress { elapsed, namespaces, listeners, looks } = progress;
-            let (elapsed, window) = (elapsed.as_secs_f64(), args.window.as_secs_f64());
+            let (elapsed, window) = (elapsed.as_secs_f64(), self.window.as_secs_f64());
             // A terminal that can't be written to gets no progress, and the answer goes to stdout anyway.
             let _ = write!(
                 std::io::stderr(),
@@ -58,7 +67,7 @@ impl ProgressLine {
         }
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         if self.shown {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }

@@ -52,6 +52,7 @@ fn verbs(command: &clap::Command, above: &str, text: &mut Vec<u8>) -> std::io::R
 pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
     match args.of {
         Schema::Check => print(tcproof_report::json::CHECK_SCHEMA)?,
+        Schema::Path => print(tcproof_report::path::SCHEMA)?,
     }
     Ok(Exit::Done.into())
 }

@@ -215,14 +215,19 @@ impl Screen {
             Verdict::Skip => "SKIP",
         };
         self.line(2, &format!("{word} {} ({:.1} s)", outcome.scenario, outcome.seconds));
+        let goodput = |measured: &Option<Measured>| measured.as_ref().and_then(|measured| measured.goodput_mbit);
+        if let (Some(before), Some(after)) = (goodput(&outcome.before), goodput(&outcome.after)) {
+            self.line(4, &format!("goodput {before:.1} → {after:.1} Mbit/s"));
+        }
         outcome.reasons.iter().for_each(|reason| self.line(4, reason));
     }
 }
 
 fn numbers(measured: &Measured) -> Vec<String> {
     let symptom = measured.symptom.map(|n| format!("symptom {n} in {:.1} s", measured.seconds));
+    let goodput = measured.goodput_mbit.map(|mbit| format!("goodput {mbit:.1} Mbit/s"));
     let workers = measured.workers.iter().map(|(name, statistics)| format!("{name} {}", in_words(statistics)));
-    symptom.into_iter().chain(workers).collect()
+    symptom.into_iter().chain(goodput).chain(workers).collect()
 }
 
 fn in_words(statistics: &Statistics) -> String {
@@ -238,8 +243,21 @@ fn in_words(statistics: &Statistics) -> String {
             words.push(format!("{what} {}/s", rate(n)));
         }
     }
+    if let Some(mbit) = statistics.goodput_mbit {
+        words.push(format!("{mbit:.1} Mbit/s"));
+    }
+    if statistics.progressed > 0 {
+        words.push(format!("{} of them moved", statistics.progressed));
+    }
+    if statistics.passed > 0 {
+        words.push(format!("passed {} packets/s", rate(statistics.passed)));
+    }
+    words.extend(statistics.dropped.iter().map(|(why, n)| format!("dropped {n} ({why})")));
     words.extend(statistics.failed.iter().map(|(why, n)| format!("{why} {n}")));
-    words.push(format!("open {}", statistics.open));
+    // A link has no connections.
+    if statistics.passed == 0 && statistics.dropped.is_empty() {
+        words.push(format!("open {}", statistics.open));
+    }
     if let Some(handshake) = &statistics.handshake_ms {
         words.push(format!("handshake p50 {:.2} p99 {:.2} max {:.0} ms", handshake.p50, handshake.p99, handshake.max));
     }

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod lab;
+pub(crate) mod path;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

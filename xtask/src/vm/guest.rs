@@ -1,0 +1,139 @@
+//! The first process of the machine: mounts what a system has, loads the modules, runs the scenarios, powers off.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::mount::MountFlags;
+use rustix::process::WaitOptions;
+use rustix::system::RebootCommand;
+use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
+
+use super::modules;
+use super::protocol::{Event, JOB, Job, MARK, PROGRAM, Run};
+
+/// The second serial line; the first is the kernel's console.
+const SERIAL: &str = "/dev/ttyS1";
+
+const MOUNTS: &[(&str, &str)] = &[
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("tmpfs", "/run"),
+    ("tmpfs", "/tmp"),
+    ("cgroup2", "/sys/fs/cgroup"),
+];
+
+/// Runs as the first process of a machine made for the lab, and of no other.
+pub(crate) fn run() -> Result<ExitCode> {
+    ensure!(std::process::id() == 1, "this is the first process of an emulated machine; `cargo xtask vm` starts one");
+    let done = boot();
+    if let Err(error) = &done {
+        // To the console: there may be no serial line.
+        eprintln!("vm-guest: {error:#}");
+    }
+    // Without this the kernel would panic about its first process's end, whatever it did.
+    rustix::system::reboot(RebootCommand::PowerOff).context("powering off")?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn boot() -> Result<()> {
+    for (kind, at) in MOUNTS {
+        fs::create_dir_all(at)?;
+        rustix::mount::mount(*kind, *at, *kind, MountFlags::empty(), None).with_context(|| format!("mounting {at}"))?;
+    }
+    let command_line = fs::read_to_string("/proc/cmdline")?;
+    ensure!(command_line.split_whitespace().any(|word| word == MARK), "this machine was not made for the lab");
+    let mut host = Host::open()?;
+    let done = work(&mut host);
+    match &done {
+        Ok(()) => host.say(&Event::Finished)?,
+        Err(error) => host.say(&Event::Broken { why: format!("{error:#}") })?,
+    }
+    done
+}
+
+fn work(host: &mut Host) -> Result<()> {
+    let job = fs::read(format!("/{JOB}")).context("reading the job")?;
+    let job: Job = serde_json::from_slice(&job).context("the job")?;
+    let failed_modules = job.modules.iter().filter_map(|file| load(file).err()).map(|e| format!("{e:#}")).collect();
+    let kernel = rustix::system::uname();
+    let [release, version] = [kernel.release(), kernel.version()].map(|text| text.to_string_lossy().into_owned());
+    host.say(&Event::Started { release, version, failed_modules })?;
+    for run in &job.runs {
+        host.say(&Event::Running { scenario: run.scenario.clone() })?;
+        host.say(&scenario(run, Duration::from_secs(job.seconds))?)?;
+        bury();
+    }
+    Ok(())
+}
+
+fn load(file: &str) -> Result<()> {
+    let image = fs::read(format!("/{file}")).with_context(|| file.to_string())?;
+    match rustix::system::init_module(&image, c"") {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        other => other.with_context(|| modules::name(file)),
+    }
+}
+
+/// Runs one scenario. What it prints goes to files: nobody reads a pipe meanwhile.
+fn scenario(run: &Run, patience: Duration) -> Result<Event> {
+    let (out, err) = ("/run/out", "/run/err");
+    let start = Instant::now();
+    let mut child = Command::new(format!("/{PROGRAM}"))
+        .args(["lab", "run", &run.argument, "--json"])
+        .stdin(Stdio::null())
+        .stdout(File::create(out)?)
+        .stderr(File::create(err)?)
+        .spawn()
+        .context("starting the lab")?;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status.to_string();
+        }
+        if start.elapsed() > patience {
+            // Its workers die with it.
+            child.kill()?;
+            child.wait()?;
+            break format!("killed: not done after {} s", patience.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let text = |file| fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Event::Ended {
+        scenario: run.scenario.clone(),
+        seconds: start.elapsed().as_secs_f64(),
+        status,
+        out: text(out)?,
+        err: text(err)?,
+    })
+}
+
+/// Processes whose parent has died are the first process's to wait for.
+fn bury() {
+    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+}
+
+struct Host(File);
+
+impl Host {
+    fn open() -> Result<Self> {
+        let serial =
+            OpenOptions::new().read(true).write(true).open(SERIAL).with_context(|| format!("opening {SERIAL}"))?;
+        let mut settings = tcgetattr(&serial)?;
+        settings.make_raw();
+        tcsetattr(&serial, OptionalActions::Now, &settings)?;
+        Ok(Self(serial))
+    }
+
+    fn say(&mut self, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.0.write_all(&line)?;
+        // Powering off does not wait for what is still in the kernel's buffer.
+        tcdrain(&self.0)?;
+        Ok(())
+    }
+}

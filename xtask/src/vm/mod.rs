@@ -1,0 +1,353 @@
+//! The lab on other kernels, and with the knobs that no network namespace has of its own: in emulated machines.
+//!
+//! A machine is a kernel of Debian's and an initial file system with two static programs: this one, which is its first
+//! process there (`guest`), and tcproof, which runs the scenarios. It has no network card and no disk.
+
+mod cpio;
+mod guest;
+mod machine;
+mod modules;
+mod packages;
+mod protocol;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+pub(crate) use guest::run as guest;
+use machine::{Ending, Parts};
+use packages::{Files, KERNELS, Kernel};
+use protocol::{Event, Job, Run};
+use table::{Cell, Column, render};
+
+/// Kernels and scenarios that are run where none are named: what CI has time for.
+const QUICK_KERNELS: &[&str] = &["6.1"];
+const QUICK_SCENARIOS: &[&str] = &["accept-queue-paced"];
+
+/// The target whose C library can be linked statically without another compiler.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kernels to run on
+    #[arg(long, value_delimiter = ',', value_parser = kernel_named, value_name = "VERSION")]
+    kernel: Vec<Kernel>,
+    /// Every kernel and every scenario; the result is kept under bench/runs
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
+    /// A kernel or scenario that had to be skipped is exit code 3
+    #[arg(long)]
+    strict: bool,
+    /// Download kernels again
+    #[arg(long)]
+    fresh: bool,
+    /// How long one scenario may take, in seconds: emulated CPUs are slow
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
+    /// Scenarios to run: of `tcproof lab list`, or of the folder for machines
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+}
+
+fn kernel_named(version: &str) -> Result<Kernel, String> {
+    let known = || KERNELS.iter().map(|kernel| kernel.version).collect::<Vec<_>>().join(", ");
+    KERNELS
+        .iter()
+        .find(|kernel| kernel.version == version)
+        .copied()
+        .ok_or_else(|| format!("expected one of {}", known()))
+}
+
+pub(crate) fn run(workspace: &Path, target: &Path, args: &Args) -> Result<ExitCode> {
+    let target = target.join("vm");
+    if let Err(why) = emulator() {
+        println!("SKIP all kernels and scenarios: {why:#}");
+        return Ok(ExitCode::from(if args.strict { 3 } else { 0 }));
+    }
+    let programs = build(workspace, &target.join("build"))?;
+    let catalog = Catalog::read(workspace, &programs)?;
+    let scenarios = catalog.chosen(args)?;
+    let kernels: Vec<Kernel> = match &args.kernel[..] {
+        [] if args.all => KERNELS.to_vec(),
+        [] => KERNELS.iter().filter(|kernel| QUICK_KERNELS.contains(&kernel.version)).copied().collect(),
+        named => named.to_vec(),
+    };
+    let mut columns = Vec::new();
+    for kernel in kernels {
+        let column = match packages::files(kernel, &target.join("kernels"), args.fresh) {
+            Ok(files) => {
+                let results = target.join("results").join(kernel.version);
+                let lab = Lab { kernel, files, programs: &programs, catalog: &catalog, results, args };
+                lab.run(&scenarios)?
+            }
+            Err(why) => {
+                println!("SKIP kernel {}: {why:#}", kernel.version);
+                Column::skipped(kernel.version, &scenarios, &format!("{why:#}"))
+            }
+        };
+        columns.push(column);
+    }
+    let report = render(&columns, &scenarios);
+    print!("\n{report}");
+    if args.all {
+        keep(workspace, &report)?;
+    }
+    let counts = table::counts(&columns, &scenarios);
+    Ok(ExitCode::from(match counts.failed {
+        0 if args.strict && counts.skipped > 0 => 3,
+        0 => 0,
+        _ => 1,
+    }))
+}
+
+fn emulator() -> Result<()> {
+    ensure!(cfg!(target_arch = "x86_64"), "the kernels are for x86_64, this host is not");
+    let version = Command::new(machine::QEMU).arg("--version").output();
+    let version = version.with_context(|| format!("{} can't be started", machine::QEMU))?;
+    ensure!(version.status.success(), "{} --version failed", machine::QEMU);
+    Ok(())
+}
+
+/// The two programs that a machine has.
+struct Programs {
+    tcproof: PathBuf,
+    xtask: PathBuf,
+}
+
+fn build(workspace: &Path, folder: &Path) -> Result<Programs> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--quiet",
+            "--target",
+            TARGET,
+            "-p",
+            "tcproof",
+            "-p",
+            "xtask",
+            "--target-dir",
+        ])
+        .arg(folder)
+        // Nothing else is in the machine, also no C library.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // What is saved at link time is more than what emulation would save.
+        .envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")])
+        .current_dir(workspace)
+        .status()?;
+    ensure!(status.success(), "building static programs failed");
+    let built = |name| folder.join(TARGET).join("release").join(name);
+    Ok(Programs { tcproof: built("tcproof"), xtask: built("xtask") })
+}
+
+/// All scenarios there are.
+struct Catalog {
+    /// Those that come with the program.
+    known: Vec<String>,
+    /// Files of those that need a machine made for them.
+    machine: BTreeMap<String, Vec<u8>>,
+}
+
+impl Catalog {
+    fn read(workspace: &Path, programs: &Programs) -> Result<Self> {
+        let listed = Command::new(&programs.tcproof).args(["lab", "list", "--json"]).output()?;
+        ensure!(listed.status.success(), "tcproof lab list failed");
+        let listed: Value = serde_json::from_slice(&listed.stdout)?;
+        let names = listed["scenarios"].as_array().into_iter().flatten().filter_map(|s| s["name"].as_str());
+        let known = names.map(str::to_string).collect();
+        let folder = workspace.join("crates/tcproof-lab/scenarios-vm");
+        let mut machine = BTreeMap::new();
+        if folder.exists() {
+            for entry in fs::read_dir(folder)? {
+                let file = entry?.path();
+                if file.extension().is_some_and(|extension| extension == "toml") {
+                    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    machine.insert(name, fs::read(&file)?);
+                }
+            }
+        }
+        Ok(Self { known, machine })
+    }
+
+    fn chosen(&self, args: &Args) -> Result<Vec<String>> {
+        if args.scenarios.is_empty() {
+            let known = self.known.iter().filter(|name| args.all || QUICK_SCENARIOS.contains(&name.as_str()));
+            return Ok(known.chain(self.machine.keys()).cloned().collect());
+        }
+        for name in &args.scenarios {
+            ensure!(self.known.contains(name) || self.machine.contains_key(name), "there is no scenario {name:?}");
+        }
+        Ok(args.scenarios.clone())
+    }
+}
+
+/// One kernel's part.
+struct Lab<'a> {
+    kernel: Kernel,
+    files: Files,
+    programs: &'a Programs,
+    catalog: &'a Catalog,
+    /// Where the kernel's console and what failed is kept.
+    results: PathBuf,
+    args: &'a Args,
+}
+
+impl Lab<'_> {
+    fn run(&self, scenarios: &[String]) -> Result<Column> {
+        if self.results.exists() {
+            fs::remove_dir_all(&self.results)?;
+        }
+        fs::create_dir_all(&self.results)?;
+        let mut column =
+            Column { kernel: self.kernel.version.to_string(), about: String::new(), cells: BTreeMap::new() };
+        let mut boots = 0;
+        // A machine that stops takes only the scenario with it that it was running: another one does the rest.
+        loop {
+            let left: Vec<&String> = scenarios.iter().filter(|name| !column.cells.contains_key(*name)).collect();
+            let Some(first) = left.first() else { return Ok(column) };
+            let mut running = first.to_string();
+            boots += 1;
+            let ending = self.boot(boots, &left, &mut column, &mut running)?;
+            if let Ending::Short(why) = ending {
+                println!("{:>6} FAIL {running}: {why}", self.kernel.version);
+                column.cells.insert(running, Cell::Fail(vec![why, self.last_words(boots)]));
+            } else if left.iter().all(|name| !column.cells.contains_key(*name)) {
+                return Ok(column);
+            }
+        }
+    }
+
+    fn console(&self, boot: usize) -> PathBuf {
+        self.results.join(format!("console-{boot}.log"))
+    }
+
+    /// Where a kernel's console says why it stopped; else its end.
+    fn last_words(&self, boot: usize) -> String {
+        let console = fs::read(self.console(boot)).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let panic = console.lines().find(|line| line.contains("Kernel panic"));
+        let line = panic.or(console.lines().last()).unwrap_or("nothing");
+        format!("its console: {line}")
+    }
+
+    fn boot(&self, boot: usize, scenarios: &[&String], column: &mut Column, running: &mut String) -> Result<Ending> {
+        let initramfs = self.results.join("initramfs");
+        fs::write(&initramfs, self.initramfs(scenarios)?)?;
+        let parts = Parts { kernel: self.files.image.clone(), initramfs, console: self.console(boot) };
+        let mut trouble = Ok(());
+        let ending = machine::run(&parts, Duration::from_secs(self.args.patience), &mut |event| match event {
+            Event::Started { release, version, failed_modules } => {
+                column.about = format!("{release} {version}");
+                for why in failed_modules {
+                    println!("{:>6} note: module {why}", self.kernel.version);
+                }
+            }
+            Event::Running { scenario } => *running = scenario,
+            Event::Ended { scenario, seconds, status, out, err } => {
+                let cell = judge(&status, &out, &err, seconds);
+                println!("{:>6} {scenario}: {}", self.kernel.version, in_words(&cell));
+                if matches!(cell, Cell::Fail(_)) && trouble.is_ok() {
+                    trouble = fs::write(self.results.join(format!("{scenario}.json")), out);
+                }
+                column.cells.insert(scenario, cell);
+            }
+            Event::Broken { .. } | Event::Finished => {}
+        })?;
+        trouble.context("keeping a scenario's outcome")?;
+        Ok(ending)
+    }
+
+    fn initramfs(&self, scenarios: &[&String]) -> Result<Vec<u8>> {
+        let mut archive = cpio::Archive::new(Vec::new());
+        for folder in ["proc", "sys", "dev", "run", "tmp", "modules", "scenarios"] {
+            archive.directory(folder)?;
+        }
+        archive.program("init", &fs::read(&self.programs.xtask)?)?;
+        archive.program(protocol::PROGRAM, &fs::read(&self.programs.tcproof)?)?;
+        let mut job = Job { modules: Vec::new(), runs: Vec::new(), seconds: self.args.patience };
+        for (name, content) in &self.files.modules {
+            job.modules.push(format!("modules/{name}"));
+            archive.file(&format!("modules/{name}"), content)?;
+        }
+        for name in scenarios {
+            let mut argument = name.to_string();
+            if let Some(text) = self.catalog.machine.get(*name) {
+                argument = format!("/scenarios/{name}.toml");
+                archive.file(argument.trim_start_matches('/'), text)?;
+            }
+            job.runs.push(Run { scenario: name.to_string(), argument });
+        }
+        archive.file(protocol::JOB, &serde_json::to_vec(&job)?)?;
+        Ok(archive.finish()?)
+    }
+}
+
+/// What the lab inside said about one scenario.
+fn judge(status: &str, out: &str, err: &str, seconds: f64) -> Cell {
+    let printed: Value = serde_json::from_str(out).unwrap_or_default();
+    let outcome = &printed["outcomes"][0];
+    let reasons = outcome["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_string);
+    let mut reasons: Vec<String> = reasons.collect();
+    match outcome["verdict"].as_str() {
+        Some("pass") => Cell::Pass(seconds),
+        Some("skip") => Cell::Skip(reasons.join("; ")),
+        verdict => {
+            if verdict != Some("fail") {
+                let said = err.lines().last().unwrap_or("it said nothing");
+                reasons.push(format!("tcproof lab: {status}: {said}"));
+            }
+            Cell::Fail(reasons)
+        }
+    }
+}
+
+fn in_words(cell: &Cell) -> String {
+    match cell {
+        Cell::Pass(seconds) => format!("pass in {seconds:.0} s"),
+        Cell::Fail(what) => format!("FAIL {}", what.join("; ")),
+        Cell::Skip(why) => format!("skip, {why}"),
+    }
+}
+
+fn keep(workspace: &Path, report: &str) -> Result<()> {
+    let date = Command::new("date").args(["--utc", "+%F"]).output().context("asking for the date")?;
+    let date = String::from_utf8_lossy(&date.stdout).trim().to_string();
+    let folder = workspace.join("bench/runs");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{date}-vm.md"));
+    crate::write(&file, &format!("# The lab on other kernels, {date}\n\n`cargo xtask vm --all`:\n\n{report}"))?;
+    println!("kept as {}", file.display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_lab_said_is_what_the_table_says() {
+        let outcome = |verdict: &str| format!(r#"{{"outcomes": [{{"verdict": "{verdict}", "reasons": ["a", "b"]}}]}}"#);
+        assert_eq!(judge("exit status: 0", &outcome("pass"), "", 2.5), Cell::Pass(2.5));
+        assert_eq!(judge("exit status: 0", &outcome("skip"), "", 2.5), Cell::Skip("a; b".into()));
+        let fail = |reasons: &[&str]| Cell::Fail(reasons.iter().map(ToString::to_string).collect());
+        assert_eq!(judge("exit status: 1", &outcome("fail"), "noise", 2.5), fail(&["a", "b"]));
+        assert_eq!(judge("exit status: 1", "", "x\nerror: no", 2.5), fail(&["tcproof lab: exit status: 1: error: no"]));
+        for hostile in ["[]", "{\"outcomes\": 3}", "{\"outcomes\": [null]}", "\u{0}", "[[[["] {
+            assert_eq!(judge("killed", hostile, "", 1.0), fail(&["tcproof lab: killed: it said nothing"]), "{hostile}");
+        }
+    }
+
+    #[test]
+    fn kernels_are_named_by_their_version() {
+        assert_eq!(kernel_named("6.1").map(|kernel| kernel.version), Ok("6.1"));
+        assert_eq!(kernel_named("2.6").unwrap_err(), "expected one of 5.10, 6.1, 6.12, 7");
+    }
+}

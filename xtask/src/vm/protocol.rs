@@ -1,0 +1,132 @@
+//! What the program outside and the one inside the machine tell each other: the job as a file of the machine's, and
+//! events over a serial line, one JSON value a line.
+
+use std::io::{BufRead, Read};
+
+use serde::{Deserialize, Serialize};
+
+/// Where the machine finds its job.
+pub(crate) const JOB: &str = "job.json";
+/// The lab's program inside the machine.
+pub(crate) const PROGRAM: &str = "tcproof";
+/// On the kernel's command line: by this the lab knows a machine that was made for it.
+pub(crate) const MARK: &str = "tcproof.vm=1";
+/// A longer line is none of ours.
+const LONGEST_LINE: u64 = 8 << 20;
+
+/// What a machine shall do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Module files, in the order to load them.
+    pub(crate) modules: Vec<String>,
+    /// Scenarios, in order.
+    pub(crate) runs: Vec<Run>,
+    /// How long each may take.
+    pub(crate) seconds: u64,
+}
+
+/// One scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// Its name.
+    pub(crate) scenario: String,
+    /// What `tcproof lab run` is given: the name or the scenario's file.
+    pub(crate) argument: String,
+}
+
+/// What a machine says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub(crate) enum Event {
+    /// It is up.
+    Started {
+        /// The kernel's release, as `uname -r`.
+        release: String,
+        /// Its version, as `uname -v`.
+        version: String,
+        /// Modules that could not be loaded, and why.
+        failed_modules: Vec<String>,
+    },
+    /// A scenario begins.
+    Running {
+        /// Which.
+        scenario: String,
+    },
+    /// A scenario ended.
+    Ended {
+        /// Which.
+        scenario: String,
+        /// How long it took.
+        seconds: f64,
+        /// How: `exit status: 0`.
+        status: String,
+        /// Standard output.
+        out: String,
+        /// Standard error.
+        err: String,
+    },
+    /// The machine could not do its part.
+    Broken {
+        /// Why.
+        why: String,
+    },
+    /// All is done; it powers off.
+    Finished,
+}
+
+/// Reads the next event. A line that is no event is an error with what it began with, and reading may go on;
+/// nothing at the end.
+pub(crate) fn next(serial: &mut impl BufRead) -> Option<Result<Event, String>> {
+    let mut line = Vec::new();
+    match serial.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
+        Ok(0) => return None,
+        Ok(_) => {}
+        Err(error) => return Some(Err(error.to_string())),
+    }
+    let event = serde_json::from_slice(&line).map_err(|error| {
+        let text = String::from_utf8_lossy(&line);
+        let start: String = text.chars().take(60).flat_map(char::escape_default).collect();
+        format!("the machine said {start:?}: {error}")
+    });
+    Some(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(mut bytes: &[u8]) -> Vec<Result<Event, String>> {
+        std::iter::from_fn(|| next(&mut bytes)).collect()
+    }
+
+    #[test]
+    fn events_survive_the_line() {
+        let out = "{\n \"a\": \"\u{1b}[31m\"\r\n}".to_string();
+        let ended = Event::Ended { scenario: "x".into(), seconds: 1.5, status: "ok".into(), out, err: String::new() };
+        let mut line = serde_json::to_vec(&ended).unwrap();
+        // A terminal's line discipline may turn a newline into two characters.
+        line.extend_from_slice(b"\r\n{\"event\":\"finished\"}\n");
+        assert_eq!(all(&line), [Ok(ended), Ok(Event::Finished)]);
+    }
+
+    #[test]
+    fn what_is_no_event_is_said_and_passed_over() {
+        let bytes = b"\x1b[2Jboom \xff\xfe\n\n{\"event\":\"nonsense\"}\n{\"event\":\"finished\"}\n{\"event\":\"fini";
+        let read = all(bytes);
+        assert_eq!(read.len(), 5);
+        assert_eq!(read[3], Ok(Event::Finished));
+        for wrong in [0, 1, 2, 4] {
+            let message = read[wrong].as_ref().unwrap_err();
+            assert!(message.chars().all(|c| !c.is_control()), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_cut() {
+        let mut serial = std::io::BufReader::new(std::io::repeat(b'x').take(LONGEST_LINE * 2 + 1));
+        for _ in 0..3 {
+            assert!(next(&mut serial).unwrap().is_err());
+        }
+        assert!(next(&mut serial).is_none());
+    }
+}
