@@ -33,8 +33,12 @@ fn memory_at_the_hard_limit() {
       360 segments dropped for want of memory in 5.1 s; TCP holds 600 of at most 400 pages
       memory is at the third number of tcp_mem, or above it
       net.ipv4.tcp_mem 200 300 400 → 450 675 900
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
     unknown softirq-cpu: CPU time of each CPU
+    unknown timestamps: TcpExt.PAWSEstab of host
     ");
 }
 
@@ -45,8 +49,12 @@ fn memory_pressure_that_loses_nothing() {
       TCP holds 26460 pages, pressure begins at 300; nothing dropped yet
       the kernel entered memory pressure in the window: TCPMemoryPressures grew by 1
       net.ipv4.tcp_mem 200 300 40000 → 30000 45000 60000
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
     unknown softirq-cpu: CPU time of each CPU
+    unknown timestamps: TcpExt.PAWSEstab of host
     ");
 }
 
@@ -58,18 +66,26 @@ fn orphans_beyond_their_limit() {
       TCP's memory is below its limit, and an orphan that makes no progress counts up to four times
       net.ipv4.tcp_orphan_retries 0 → 3
       net.ipv4.tcp_max_orphans 5 → 10
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
     unknown softirq-cpu: CPU time of each CPU
+    unknown timestamps: TcpExt.PAWSEstab of host
     ");
 }
 
 #[test]
 fn resets_without_an_orphan_in_sight_accuse_nobody() {
     insta::assert_snapshot!(verdict("orphans-between-looks-5.10.json"), @"
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host
     unknown orphans: 48 TcpExt.TCPAbortOnMemory
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
     unknown softirq-cpu: CPU time of each CPU
     unknown tcp-memory: 48 TcpExt.TCPAbortOnMemory in 4.0 s
+    unknown timestamps: TcpExt.PAWSEstab of host
     ");
 }
 
@@ -82,9 +98,16 @@ fn neighbours_refused() {
       net.ipv4.neigh.default.gc_thresh3 64 → 130
       net.ipv4.neigh.default.gc_thresh2 32 → 65
       net.ipv4.neigh.default.gc_thresh1 16 → 32
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of nb
     unknown nic-ring: devices' statistics of host
     unknown nic-ring: devices' statistics of nb
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of nb
     unknown softirq-cpu: CPU time of each CPU
+    unknown timestamps: TcpExt.PAWSEstab of host
+    unknown timestamps: TcpExt.PAWSEstab of nb
     ");
 }
 
@@ -95,9 +118,16 @@ fn packets_dropped_at_a_full_backlog() {
       23889 packets dropped at the backlog of CPU 1 in 3.1 s
       the backlog takes 5 packets, and nothing else counts as dropped there
       net.core.netdev_max_backlog 5 → 10
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of nb
     unknown nic-ring: devices' statistics of host
     unknown nic-ring: devices' statistics of nb
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of nb
     unknown softirq-cpu: CPU time of each CPU
+    unknown timestamps: TcpExt.PAWSEstab of host
+    unknown timestamps: TcpExt.PAWSEstab of nb
     ");
 }
 
@@ -107,8 +137,12 @@ fn a_host_out_of_files() {
     Limiting Likely file-descriptors/system-limit
       607 of 600 files of the whole host are open (101 %)
       beyond it unprivileged programs get ENFILE from accept(2), socket(2) and open(2); no counter shows it
-      fs.file-max 600 → 1200
+      fs.file-max 600 → 1214
+    unknown cgroup-memory: control groups' memory
+    unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host
+    unknown socket-backlog: TcpExt.TCPBacklogDrop of host
     unknown softirq-cpu: CPU time of each CPU
+    unknown timestamps: TcpExt.PAWSEstab of host
     ");
 }

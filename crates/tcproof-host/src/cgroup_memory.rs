@@ -234,7 +234,10 @@ mod tests {
         write("memory.events", "low 0\nhigh x\u{1b}\n");
         write("memory.kmem.tcp.failcnt", "-1\n");
         let shown = [version_2(&root, "").unwrap_err().to_string(), version_1(&root, "").unwrap_err().to_string()];
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        //memory.events: expected a whole number, found "x\u{1b}"
+        //memory.kmem.tcp.failcnt: expected a whole number, found "-1"
+        "#);
     }
 
     #[test]

@@ -96,7 +96,13 @@ impl<K: Copy + Ord> Choice<K> {
 
 impl Watch {
     /// Offers what this namespace has. `ns` is what was read of it at the window's start.
-    pub(crate) fn offer<K: Copy + Ord>(&mut self, diag: &mut Diag, ns: Option<&Netns>, place: K, choice: &mut Choice<K>) {
+    pub(crate) fn offer<K: Copy + Ord>(
+        &mut self,
+        diag: &mut Diag,
+        ns: Option<&Netns>,
+        place: K,
+        choice: &mut Choice<K>,
+    ) {
         let open = ns.and_then(open);
         if open == Some(0) || matches!(self.flows, Some(Err(_))) {
             return;

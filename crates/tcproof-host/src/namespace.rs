@@ -153,8 +153,8 @@ pub(crate) fn listeners(diag: &mut Diag, mut each: impl FnMut(Listener)) -> Resu
     })
 }
 
-/// An MPTCP listener shows twice: its first subflow as a TCP listener that no file holds, and itself, with the file but
-/// without drops. Gives the subflow what the other knows.
+/// An MPTCP listener shows twice: its first subflow as a TCP listener, which has the inode of the other or none, and
+/// itself, with the file but without drops. Gives the subflow what the other knows.
 pub(crate) fn name_mptcp(diag: &mut Diag, listeners: &mut [Listener]) {
     let mut mptcp = Vec::new();
     for family in [AF_INET, AF_INET6] {
@@ -163,8 +163,10 @@ pub(crate) fn name_mptcp(diag: &mut Diag, listeners: &mut [Listener]) {
             mptcp.push((socket.local(), socket.inode(), socket.uid(), socket.cgroup_id()));
         });
     }
-    for listener in listeners.iter_mut().filter(|listener| listener.inode == 0) {
-        if let Some((_, inode, uid, cgroup_id)) = mptcp.iter().find(|(local, ..)| *local == listener.local) {
+    for listener in listeners {
+        let is_same = |inode| listener.inode == 0 || listener.inode == inode;
+        let same = mptcp.iter().find(|(local, inode, ..)| *local == listener.local && is_same(*inode));
+        if let Some((_, inode, uid, cgroup_id)) = same {
             listener.protocol = Protocol::Mptcp;
             listener.inode = *inode;
             listener.uid = *uid;

@@ -47,7 +47,8 @@ pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<
         };
     }
     let found = netns::find(&root, &options.scope)?;
-    let places = found.targets.into_iter().map(|target| Place { target, diag: None, flows: flows::Watch::default() }).collect();
+    let places =
+        found.targets.into_iter().map(|target| Place { target, diag: None, flows: flows::Watch::default() }).collect();
     let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen };
 
     let mut interval = Interval::default();
@@ -264,7 +265,7 @@ impl Place {
         ns.pids = self.target.pids.iter().copied().take(PROCESSES).collect();
         match looked {
             Ok(diag) => {
-                if listeners.iter().any(|listener| listener.inode == 0) {
+                if ns.knob("net.mptcp.enabled").value().is_some() || listeners.iter().any(|l| l.inode == 0) {
                     namespace::name_mptcp(diag, &mut listeners);
                 }
                 for listener in &listeners {

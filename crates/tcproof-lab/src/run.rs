@@ -304,7 +304,10 @@ fn start(
     match scenario.conntrack {
         Some(conntrack) if conntrack.firewall => lab.within(conntrack.side, nft::firewall)?,
         Some(conntrack) => {
-            progress(Progress::Phase(format!("filling the connection tracking table of the {}", conntrack.side.name())));
+            progress(Progress::Phase(format!(
+                "filling the connection tracking table of the {}",
+                conntrack.side.name()
+            )));
             lab.fill_conntrack(conntrack.side, conntrack.leave)?;
         }
         None => {}
@@ -555,6 +558,16 @@ fn judge(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
         if !diagnosis.unknown.iter().any(|unknown| unknown.limit == *slug) {
             wrong.push(format!("{slug} is not among the unknown, though something happened that can't be placed"));
         }
+    }
+    for (side, word) in &scenario.bound_by {
+        let mut flows = diagnosis.flows.iter().filter(|flow| flow.netns == side.name()).peekable();
+        if flows.peek().is_none() {
+            wrong.push(format!("the check noted no flow of the {}", side.name()));
+        }
+        let others = flows.filter(|flow| flow.bound_by != *word);
+        wrong.extend(others.map(|flow| {
+            format!("{} → {} is said to be bound by {}, not {word}", flow.local, flow.remote, flow.bound_by)
+        }));
     }
     for (name, least) in &scenario.goodput_at_least_mbit {
         let (mbit, least) = (goodput_of(&before.workers, name), least.get_ref().0);

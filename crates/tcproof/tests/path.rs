@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tcproof_lab::kit::netns::Netns;
-use tcproof_lab::kit::{self, require_root, rtnl};
+use tcproof_lab::kit::{self, require_root, rtnl, sysctl};
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tcproof-host/fixtures");
@@ -215,8 +215,8 @@ impl Pair {
 }
 
 /// Datagrams to the other end, as many as go out within that time.
-fn send(datagrams: u32, within: Duration) {
-    let socket = UdpSocket::bind((A, 0)).unwrap();
+fn send(from: Ipv4Addr, datagrams: u32, within: Duration) {
+    let socket = UdpSocket::bind((from, 0)).unwrap();
     let start = Instant::now();
     for _ in 0..datagrams {
         if start.elapsed() > within {
@@ -238,7 +238,7 @@ fn a_queue_that_drops_is_told_with_its_device_and_number() {
         Err(kit::Error::Unsupported(what)) => return skip(test, &what),
         limited => limited.unwrap(),
     }
-    let path = pair.path_while(&pair.a, || send(200, Duration::from_millis(300)));
+    let path = pair.path_while(&pair.a, || send(A, 200, Duration::from_millis(300)));
     let drops = count(&path, "qdisc", "dropped", "tbf drops");
     assert!((100..=200).contains(&drops), "{drops}: {}", stage(&path, "qdisc"));
     assert!(count(&path, "qdisc", "delayed", "tbf overlimits") > 0, "{path}");
@@ -257,12 +257,30 @@ fn what_comes_in_is_counted_where_it_ends() {
         Ok(pair) => pair,
         Err(why) => return skip(test, &why),
     };
-    let path = pair.path_while(&pair.b, || send(50, Duration::from_millis(300)));
+    let path = pair.path_while(&pair.b, || send(A, 50, Duration::from_millis(300)));
     assert!(count(&path, "ip", "passed", "Ip.InReceives") >= 50, "{}", stage(&path, "ip"));
     let device = path["devices"].as_array().unwrap().iter().find(|device| device["device"] == "vb").unwrap();
     assert!(device["grew"]["rx_packets"].as_u64().is_some_and(|n| n >= 50), "{device}");
     // A veth is no card: its ring is that of nobody.
     assert!(stage(&path, "nic-ring")["passed"].as_array().unwrap().is_empty(), "{path}");
+}
+
+/// As in the lab's `asymmetric-rp-filter`: clients whose way back leads elsewhere.
+#[test]
+fn what_the_reverse_path_filter_drops_is_told_with_its_counter() {
+    let test = "what_the_reverse_path_filter_drops_is_told_with_its_counter";
+    let pair = match Pair::new() {
+        Ok(pair) => pair,
+        Err(why) => return skip(test, &why),
+    };
+    let stranger = Ipv4Addr::new(10, 78, 0, 1);
+    pair.a.run_in(|| rtnl::add_address("va", IpAddr::V4(stranger), 32)).unwrap().unwrap();
+    pair.b.run_in(|| sysctl::write("net.ipv4.conf.all.rp_filter", "1")).unwrap().unwrap();
+    let path = pair.path_while(&pair.b, || send(stranger, 50, Duration::from_millis(300)));
+    let dropped = count(&path, "ip", "dropped", "TcpExt.IPReversePathFilter");
+    assert!((1..=50).contains(&dropped), "{dropped}: {}", stage(&path, "ip"));
+    let counts = stage(&path, "ip")["dropped"].as_array().unwrap();
+    assert!(counts.iter().any(|count| count["advice"].as_str().is_some_and(|s| s.contains("rp_filter"))), "{counts:?}");
 }
 
 // ---- folklore --------------------------------------------------------------------------------------------------------

@@ -168,11 +168,10 @@ impl Drop for Holder {
     }
 }
 
-/// Descriptors that one process may have open, less those it has anyway.
+/// Descriptors that one process is to hold: half of what it may, so that it is not near a limit of its own.
 fn most_descriptors() -> u32 {
-    const OWN: u64 = 64;
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    u32::try_from(hard.saturating_sub(OWN)).unwrap_or(u32::MAX).max(2)
+    u32::try_from(hard / 2).unwrap_or(u32::MAX).max(2)
 }
 
 /// Holds sockets until standard input ends.

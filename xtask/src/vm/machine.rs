@@ -140,8 +140,8 @@ fn arguments(parts: &Parts) -> Vec<OsString> {
     let mut console = OsString::from("file:");
     console.push(&parts.console);
     // Software emulation: it works in a container and in a virtual machine, where /dev/kvm often does not.
-    // Without cmpxchg16b: QEMU 7.2 leaves wrong flags behind when it emulates that, and kernels that use it for their
-    // memory (6.12) die of double faults within seconds.
+    // Without cmpxchg16b: QEMU 7.2 leaves wrong flags behind when it emulates that, and a kernel that uses it for its
+    // memory (6.12) dies of double faults within seconds.
     // No network card: everything happens in namespaces inside. A panic ends the machine.
     let fixed = "-accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 2048 -nodefaults -no-user-config -no-reboot \
                  -display none -nic none";

@@ -53,9 +53,16 @@ pub(crate) fn files(kernel: Kernel, cache: &Path, fresh: bool) -> Result<Files> 
     }
     let release = fs::read_to_string(&complete)?;
     Ok(Files {
-        image: folder.join(format!("root/boot/vmlinuz-{release}")),
+        image: image(&folder.join("root"), &release)?,
         modules: modules(&folder.join(format!("root/lib/modules/{release}")))?,
     })
+}
+
+/// Since 7.2 the image lies beside the modules.
+fn image(root: &Path, release: &str) -> Result<PathBuf> {
+    let places = [format!("boot/vmlinuz-{release}"), format!("lib/modules/{release}/vmlinuz")];
+    let found = places.iter().map(|place| root.join(place)).find(|file| file.exists());
+    found.with_context(|| format!("the packages of {release} have no {}", places.join(" and no ")))
 }
 
 fn download(kernel: Kernel, folder: &Path) -> Result<String> {

@@ -17,7 +17,7 @@
 //!
 //! Causes: `application-slow` (it accepts less than arrives), `backlog-small` (keeps up, but not with bursts),
 //! `somaxconn-clamps` (the queue is exactly somaxconn long), `not-relistened` (the program asks for more and would get
-//! more now, but has not called `listen(2)` since), `descriptor-limit` (`accept(2)` fails with EMFILE),
+//! more now, but has not called `listen(2)` since), `descriptor-limit` (`accept(2)` fails with EMFILE or ENFILE),
 //! `listener-imbalance` (SO_REUSEPORT: one listener drops while its siblings idle).
 //!
 //! ## See it yourself
@@ -47,8 +47,8 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::{
-    Detected, Limit, SocketSet, at_least, beyond_skew, cannot_accept, longer_backlog, owners_of, percent, processes_of,
-    raise_backlog, raise_somaxconn, unknown, whose,
+    Detected, Limit, SocketSet, at_least, beyond_skew, cannot_accept, file_descriptors, host_out_of_files,
+    longer_backlog, owners_of, percent, processes_of, raise_backlog, raise_somaxconn, unknown, whose,
 };
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
@@ -65,7 +65,7 @@ pub(super) static LIMIT: Limit = Limit {
         ("backlog-small", "the application keeps up, but its queue is too short for the bursts"),
         ("somaxconn-clamps", "the queue is as long as net.core.somaxconn allows"),
         ("not-relistened", "the program asks for a longer queue, but has not called listen(2) since it could get one"),
-        ("descriptor-limit", "accept(2) fails: the process has no descriptor left"),
+        ("descriptor-limit", "accept(2) fails: the process has no descriptor left, or the host no file"),
         ("listener-imbalance", "one of several listeners on the port drops while the others idle"),
     ],
     reads: &["sock_diag LISTEN", "TcpExt.ListenOverflows", "TcpExt.ListenDrops", "Tcp.PassiveOpens"],
@@ -327,6 +327,12 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
         let why = format!("pid {pid} has {open} of {limit} descriptors open, so accept(2) fails with EMFILE");
         return ("descriptor-limit", why);
     }
+    if let Some((open, max)) = host_out_of_files(ns.interval())
+        && watch.shrank == 0
+    {
+        let why = format!("{open} of the host's {max} files are open, and nobody accepts: accept(2) fails with ENFILE");
+        return ("descriptor-limit", why);
+    }
     // SO_REUSEPORT spreads over the sockets of one device (or of none): others on the port get other traffic.
     let same = |s: &&ListenerWatch| s.last.device == watch.last.device && watch.was_beside(s);
     let siblings: Vec<_> = ns.listeners_at(watch.last.local).filter(same).collect();
@@ -446,6 +452,7 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
             }
             remedies
         }
+        "descriptor-limit" if cannot_accept(interval, watch).is_none() => file_descriptors::of_the_host(interval),
         "descriptor-limit" => vec![
             Remedy::new(Level::Application, format!("find what {who} keeps open (ls -l /proc/PID/fd), close what leaks"))
                 .verify(verify.clone()),
@@ -601,6 +608,25 @@ mod tests {
         let finding = the_finding(&LIMIT, &host);
         assert_eq!(finding.cause, "descriptor-limit");
         insta::assert_snapshot!(finding.because, @"pid 7 has 1024 of 1024 descriptors open, so accept(2) fails with EMFILE");
+    }
+
+    #[test]
+    fn nobody_accepts_on_a_host_without_files() {
+        let full = |open| {
+            let files = crate::snapshot::FileHandles { open, max: 600 };
+            overflowed(host(listen().queues(&[65, 129]).drops(0, 1481)), 1481)
+                .after(|snapshot| snapshot.system.files = Reading::Present(files))
+        };
+        let stuck = |open| full(open).listener(Listen::at("[::]:81").queues(&[129]).drops(0, 9));
+        let findings = detect(&LIMIT, &stuck(1_536)).findings;
+        let finding = findings.iter().find(|f| f.subject.to_string() == "[::]:81").unwrap();
+        assert_eq!(finding.cause, "descriptor-limit");
+        insta::assert_snapshot!(finding.because, @"1536 of the host's 600 files are open, and nobody accepts: accept(2) fails with ENFILE");
+        insta::assert_snapshot!(remedies(&Finding { remedies: (LIMIT.remedy)(finding, stuck(1_536).interval()), ..finding.clone() }), @"
+        1. Application: find who holds them: for p in /proc/[0-9]*; do echo $(ls $p/fd | wc -l) $p; done | sort -n | tail
+        2. Kernel: raise file-max; it is one value for all containers [fs.file-max 600 → 3072]
+        ");
+        assert!(detect(&LIMIT, &stuck(599)).findings.iter().all(|f| f.cause != "descriptor-limit"));
     }
 
     #[test]

@@ -114,8 +114,11 @@ enum Pressed {
     Near,
 }
 
+/// Groups that could not be read, and why.
+type Missing<'a> = Vec<(&'a str, &'a Absent)>;
+
 /// The groups seen at both ends, and why some were not.
-fn groups(interval: &Interval) -> Reading<(Vec<Group<'_>>, Vec<(&str, &Absent)>)> {
+fn groups(interval: &Interval) -> Reading<(Vec<Group<'_>>, Missing<'_>)> {
     let before = interval.before.system.cgroups.as_ref();
     interval.after.system.cgroups.as_ref().and_then(|after| {
         before.map(|before| {
@@ -210,7 +213,8 @@ impl Group<'_> {
                 let silent = throttled.is_some();
                 let pressed = self.pressed_flows() as u64;
                 let fits = reclaimed && !silent && symptoms + pressed > 0;
-                (fits && self.host_has_memory() && !self.own_buffers()).then_some(Pressed::Fits { events: symptoms, flows: pressed })
+                (fits && self.host_has_memory() && !self.own_buffers())
+                    .then_some(Pressed::Fits { events: symptoms, flows: pressed })
             }
             _ => None,
         }
@@ -218,7 +222,9 @@ impl Group<'_> {
 }
 
 fn subject(path: &str) -> Subject {
-    Subject::Cgroup { path: path.into(), unit: unit_of(path) }
+    // Of this group itself: a group within a unit may have a limit of its own.
+    let name = path.rsplit('/').next().unwrap_or(path);
+    Subject::Cgroup { path: path.into(), unit: unit_of(name) }
 }
 
 /// Only version 1 has a limit for sockets alone; version 2's is for all memory, and page cache fills it.

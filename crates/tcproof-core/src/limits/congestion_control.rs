@@ -20,9 +20,17 @@ use crate::snapshot::{CaState, FlowSample};
 const AT_WINDOW: f64 = 0.9;
 /// … in this share of the looks.
 const MOSTLY: f64 = 0.5;
+/// Less than this share of a window or of the send buffer in use leaves room for more. A writer that waits for its buffer
+/// is let in at two thirds.
+const ROOM: f64 = 0.6;
 /// A round trip this many times the shortest one, at the largest windows: the path is full, and loss is how a sender
 /// finds that. The queue of a deep buffer shows as 2; round trips of tiny windows stray to 1.1 by delayed ACKs.
 const FULL_PATH: f64 = 1.2;
+/// … and in a tenth of the looks already this much, where windows are too large for delayed ACKs to matter: a
+/// short queue, perhaps shared (six flows of CUBIC over 50 ms with a queue of 5 ms lost at 1.09).
+const SHORT_QUEUE: f64 = 1.07;
+/// Segments from which on a window is that large.
+const MANY: u32 = 24;
 /// … and one this many times may be a path that is nearly full: a window that grows slowly then does no harm.
 const NEARLY_FULL_PATH: f64 = 1.1;
 /// Windows of at least this share of the largest are where a queue would be.
@@ -106,17 +114,23 @@ pub(super) fn ignores_losses(algorithm: &str) -> bool {
     algorithm.starts_with("bbr")
 }
 
-/// By how much the round trip is longer than the shortest one while the window is among its largest.
-fn queue_at_largest_window(watch: &FlowWatch) -> Option<f64> {
-    let steady = |sample: &FlowSample| sample.unacked > 0 && !sample.ca_state.is_recovering();
-    let largest = watch.samples.iter().filter(|s| steady(s)).map(|s| s.snd_cwnd).max();
-    let there = |sample: &FlowSample| match largest {
+/// By how much the round trip is longer than the shortest one while the window is among its largest: as usual there.
+/// None where the path is full, or where nothing is known.
+fn queue_of_open_path(watch: &FlowWatch) -> Option<f64> {
+    let steady = |sample: &&FlowSample| sample.unacked > 0 && !sample.ca_state.is_recovering();
+    let largest = watch.samples.iter().filter(steady).map(|sample| sample.snd_cwnd).max();
+    // Always in recovery: all that can be seen.
+    let there = watch.samples.iter().filter(|sample| match largest {
         Some(largest) => steady(sample) && f64::from(sample.snd_cwnd) >= f64::from(largest) * LARGEST,
-        // Always in recovery: all that can be seen.
         None => sample.unacked > 0,
-    };
-    let rtt = watch.median(there, |sample| sample.rtt.into());
-    (rtt > 0).then_some(rtt as f64 / 1e6 / watch.min_rtt()?)
+    });
+    let mut trips: Vec<u32> = there.map(|sample| sample.rtt).filter(|rtt| *rtt > 0).collect();
+    trips.sort_unstable();
+    let shortest = watch.min_rtt()?;
+    let factor = |tenth: usize| Some(f64::from(*trips.get(trips.len() * tenth / 10)?) / 1e6 / shortest);
+    let (usual, long) = (factor(5)?, factor(9)?);
+    let full = usual >= FULL_PATH || (largest.is_some_and(|window| window >= MANY) && long >= SHORT_QUEUE);
+    (!full).then_some(usual)
 }
 
 /// Whether losses cut the window at heights that differ too much for one full path, and not all at once. Where it had been
@@ -137,9 +151,10 @@ pub(super) fn is_cut_anywhere(watch: &FlowWatch) -> bool {
 
 /// What holds a flow back when neither end's buffer does.
 pub(super) fn holds_back(watch: &FlowWatch) -> Sending {
-    let Some(queue) = queue_at_largest_window(watch).filter(|queue| *queue < FULL_PATH) else {
-        return Sending::FullPath;
-    };
+    if waits_for_application(watch) {
+        return Sending::Application;
+    }
+    let Some(queue) = queue_of_open_path(watch) else { return Sending::FullPath };
     let at_window = watch.share(busy, |sample| {
         sample.ca_state.is_recovering() || f64::from(sample.unacked) >= f64::from(sample.snd_cwnd) * AT_WINDOW
     });
@@ -161,6 +176,20 @@ pub(super) fn holds_back(watch: &FlowWatch) -> Sending {
         (true, true) if queue < NEARLY_FULL_PATH && is_small_for_long(watch) => Sending::CongestionWindow,
         (true, _) => Sending::Growing,
     }
+}
+
+/// Whether all that there is to send is under way most of the time, although both windows and the send buffer have room:
+/// then the application has no more, whatever the round trip does meanwhile.
+fn waits_for_application(watch: &FlowWatch) -> bool {
+    let idle = |sample: &FlowSample| {
+        let room = |used: u64, of: u64| used as f64 <= of as f64 * ROOM;
+        sample.notsent_bytes == 0
+            && !sample.ca_state.is_recovering()
+            && room(sample.unacked.into(), sample.snd_cwnd.into())
+            && room(in_flight(sample), sample.snd_wnd.map_or(u64::MAX, u64::from))
+            && room(sample.wmem_queued.into(), sample.sndbuf.into())
+    };
+    watch.share(|_| true, |sample| !busy(sample) || idle(sample)).is_some_and(|share| share > MOSTLY)
 }
 
 /// Whether the window will hold the flow back for long: it may not grow at all, or grows slowly from a cut that says
@@ -421,8 +450,15 @@ mod tests {
         // Always at the same height: a full path whose queue is too short to be seen.
         assert_eq!(holds_back(&watch(losing([30, 31, 30, 29]))), Sending::FullPath);
         // A queue: the flow fills its path.
-        let queued = losing([30, 44, 33, 20]).each(|_, s| s.rtt = 65_000);
+        let queued = losing([3, 8, 5, 2]).each(|_, s| s.rtt = 65_000);
         assert_eq!(holds_back(&watch(queued)), Sending::FullPath);
+        // A short queue that is full now and then: one that others share.
+        let shared =
+            losing([30, 44, 33, 20]).each(|t, s| s.rtt = if (t * 10.0) as u32 % 5 < 1 { 56_000 } else { 51_000 });
+        assert_eq!(holds_back(&watch(shared)), Sending::FullPath);
+        // Delayed ACKs of a tiny window.
+        let tiny = losing([3, 8, 5, 2]).each(|_, s| s.rtt = 58_000);
+        assert_eq!(holds_back(&watch(tiny)), Sending::Loss);
         // BBR does not care.
         assert_eq!(holds_back(&watch(losing([30, 44, 33, 20]).congestion("bbr"))), Sending::FullPath);
         // … but its answers wait for timeouts as those of any other.
@@ -430,6 +466,27 @@ mod tests {
             (s.ca_state, s.data_segs_out) = (CaState::Loss, s.total_retrans * 50);
         });
         assert_eq!(holds_back(&watch(waits)), Sending::Loss);
+    }
+
+    #[test]
+    fn what_has_nothing_unsent_and_room_everywhere_waits_for_its_application() {
+        // 2 MB a second over 20 ms, as measured in the lab: the round trip strays as it likes.
+        let paced = || {
+            stream().each(|t, s| {
+                (s.snd_cwnd, s.unacked, s.wqueue, s.wmem_queued) = (120, 30, 30 * MSS, 60_000);
+                (s.sndbuf, s.snd_wnd) = (400_000, Some(1_000_000));
+                s.rtt = if ((t * 10.0) as u32).is_multiple_of(3) { 80_000 } else { 51_000 };
+            })
+        };
+        assert_eq!(holds_back(&watch(paced())), Sending::Application);
+        // A queue on the way, and the window, the peer's window or the send buffer is full, or more waits to be sent.
+        let queue = || paced().each(|_, s| s.rtt = 80_000);
+        assert_eq!(holds_back(&watch(queue().each(|_, s| s.unacked = 118))), Sending::FullPath);
+        assert_eq!(holds_back(&watch(queue().each(|_, s| s.snd_wnd = Some(44_000)))), Sending::FullPath);
+        assert_eq!(holds_back(&watch(queue().each(|_, s| s.wmem_queued = 300_000))), Sending::FullPath);
+        assert_eq!(holds_back(&watch(queue().each(|_, s| s.notsent_bytes = 9 * MSS))), Sending::FullPath);
+        // Lost segments are sent again.
+        assert_eq!(holds_back(&watch(queue().each(|_, s| s.ca_state = CaState::Recovery))), Sending::FullPath);
     }
 
     #[test]
@@ -459,7 +516,7 @@ mod tests {
         // Not yet where it was cut from: the ordinary sawtooth.
         assert_eq!(holds_back(&watch(growing(50, 50, 8.0))), Sending::Growing);
         // A round trip that shows a queue in the making.
-        assert_eq!(holds_back(&watch(growing(5, 40, 8.0).each(|_, s| s.rtt = 56_000))), Sending::Growing);
+        assert_eq!(holds_back(&watch(growing(5, 40, 8.0).each(|_, s| s.rtt = 56_000))), Sending::FullPath);
         // It does not grow at all: locked by the route.
         assert_eq!(holds_back(&watch(growing(NEVER_REDUCED, 40, 0.0))), Sending::CongestionWindow);
         // BBR holds its window.

@@ -256,7 +256,7 @@ mod tests {
         Stream::between("10.0.0.2:443", "10.0.0.9:5000").congestion("reno").sends(1_300_000.0).each(move |t, s| {
             s.snd_ssthresh = cut;
             s.snd_cwnd = from + (t * 8.0) as u32;
-            (s.unacked, s.notsent_bytes, s.snd_wnd) = (s.snd_cwnd, 100 * MSS, Some(3_000_000));
+            (s.unacked, s.notsent_bytes, s.snd_wnd, s.sndbuf) = (s.snd_cwnd, 100 * MSS, Some(3_000_000), 4_194_304);
         })
     }
 
@@ -276,6 +276,7 @@ mod tests {
 
     fn host(stream: Stream) -> Host {
         Host::new()
+            .knob("net.ipv4.tcp_wmem", "4096\t16384\t4194304")
             .knob(RESTART, "1")
             .knob(ALGORITHM, "cubic")
             .knob(AVAILABLE, "reno cubic")
@@ -292,7 +293,7 @@ mod tests {
         insta::assert_snapshot!(remedies(&finding), @r#"
         1. Application: try BBR (first `modprobe tcp_bbr`: this kernel has not loaded it) in the application alone (it, or the route, chose Reno: the default here is CUBIC): setsockopt TCP_CONGESTION "bbr": it needs CAP_NET_ADMIN, as tcp_allowed_congestion_control does not name it
         2. Service: or for one destination: `ip route change 10.0.0.9 … congctl bbr` in this namespace, with the rest of the route as it is; new connections take it
-        3. Service: look whether the route locks the window: `ip route get 10.0.0.9` with `cwnd lock`; without that, let transfers keep their connection instead of starting anew; above 10 Mbit/s, the send buffer of 64.0 KiB must grow as well
+        3. Service: look whether the route locks the window: `ip route get 10.0.0.9` with `cwnd lock`; without that, let transfers keep their connection instead of starting anew
         "#);
     }
 

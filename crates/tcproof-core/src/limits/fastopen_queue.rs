@@ -159,7 +159,10 @@ fn queue_full(ns: &NetnsChange<'_>, seen: &Seen) -> Finding {
         State::Limiting,
         "queue-full",
         Confidence::Proven,
-        format!("{overflow} of {} SYNs with Fast Open found the queue full in {seconds:.1} s", overflow + taken),
+        format!(
+            "{overflow} of {} SYNs with Fast Open found the queue full in {seconds:.1} s",
+            overflow.saturating_add(taken)
+        ),
         "each was answered as an ordinary SYN: its data came a round trip later".into(),
         overflow,
     )
@@ -236,8 +239,8 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     let seen = Seen::of(&ns);
     if finding.cause == "queue-full" {
         let (overflow, taken) = seen.value().map_or((0, 0), |seen| (seen.overflow, seen.taken));
-        let times = (taken > 0).then(|| ((taken + overflow) * 2).div_ceil(taken));
-        let rate = (taken + overflow) as f64 / interval.seconds().max(f64::MIN_POSITIVE);
+        let times = (taken > 0).then(|| taken.saturating_add(overflow).saturating_mul(2).div_ceil(taken));
+        let rate = taken.saturating_add(overflow) as f64 / interval.seconds().max(f64::MIN_POSITIVE);
         let longer = match times {
             Some(times) => format!("at least {times} times as long as now"),
             None => "much longer".into(),

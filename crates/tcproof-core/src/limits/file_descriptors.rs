@@ -35,7 +35,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, SocketSet, cannot_accept, owner, percent, processes_of, unknown};
+use super::{Detected, Limit, SocketSet, cannot_accept, host_out_of_files, owner, percent, processes_of, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -304,11 +304,11 @@ fn of_the_process(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     remedies
 }
 
-fn of_the_host(interval: &Interval) -> Vec<Remedy> {
+pub(super) fn of_the_host(interval: &Interval) -> Vec<Remedy> {
     let Some(files) = interval.after.system.files.value() else { return vec![] };
     let verify = "the first number of /proc/sys/fs/file-nr stays below 80 % of the third";
     let find = "find who holds them: for p in /proc/[0-9]*; do echo $(ls $p/fd | wc -l) $p; done | sort -n | tail";
-    let to = files.max.saturating_mul(2);
+    let to = files.max.max(files.open).saturating_mul(2);
     vec![
         Remedy::new(Level::Application, find).verify(verify),
         Remedy::knob(
@@ -317,13 +317,16 @@ fn of_the_host(interval: &Interval) -> Vec<Remedy> {
             files.max.to_string(),
             to.to_string(),
         )
-        .formula("twice the present; never lower")
+        .formula("twice what is open, or the present limit; never lower")
         .cost("about 1 KiB of kernel memory for each file that is opened")
         .verify(verify),
     ]
 }
 
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
+    if host_out_of_files(ns.interval()).is_some() {
+        return None;
+    }
     let after = &ns.interval().after;
     let holders = ns.listeners().flat_map(|watch| processes_of(after, watch.last.inode));
     let used = holders.filter_map(|(pid, process)| Some((pid, descriptors(process).ok()?)));

@@ -331,16 +331,14 @@ fn remember(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
         .cost("one small packet and its answer for each idle connection in that time")
         .verify(verify),
     ];
+    // No change of a knob that could be applied: none of these sockets asks for keepalive, so alone it changes nothing.
     if let Some(now) = ns.after.knob_number(TIME).value().filter(|now| now.unsigned_abs() > idle) {
         remedies.push(
-            Remedy::knob(
-                "where it sets SO_KEEPALIVE without TCP_KEEPIDLE already",
-                TIME,
-                now.to_string(),
-                idle.to_string(),
+            Remedy::new(
+                Level::Kernel,
+                format!("only once it sets SO_KEEPALIVE without TCP_KEEPIDLE: {TIME} {now} → {idle} in this namespace"),
             )
-            .formula(format!("half of the {} s that connection tracking waits", forgotten.timeout))
-            .cost("likewise; no effect on sockets without SO_KEEPALIVE, and on open ones only after their next probe")
+            .cost("likewise for every such socket; open ones follow after their next probe")
             .verify(verify),
         );
     }
@@ -478,7 +476,7 @@ mod tests {
         insta::assert_snapshot!(finding.because, @"connection tracking of this namespace will soon have forgotten it and picks up none in its middle (nf_conntrack_tcp_loose = 0): the next segment is invalid");
         insta::assert_snapshot!(remedies(&finding), @"
         1. Application: let pool set SO_KEEPALIVE and TCP_KEEPIDLE of at most 1800 s, or send something itself that often
-        2. Kernel: where it sets SO_KEEPALIVE without TCP_KEEPIDLE already [net.ipv4.tcp_keepalive_time 7200 → 1800]
+        2. Kernel: only once it sets SO_KEEPALIVE without TCP_KEEPIDLE: net.ipv4.tcp_keepalive_time 7200 → 1800 in this namespace
         ");
     }
 

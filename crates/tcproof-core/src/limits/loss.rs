@@ -461,9 +461,11 @@ fn find_the_place(finding: &Finding, ns: &NetnsChange<'_>, watch: &FlowWatch) ->
     remedies
 }
 
+/// Says nothing beside a flow that stands still: all that it sends is sent again then, whatever the reason.
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
     let watched = &ns.flows().value()?.watched;
-    if watched.is_empty() || watched.iter().any(|watch| cause(ns, watch).is_some()) {
+    let stuck = |watch: &FlowWatch| watch.last().retransmits > 0 && watch.grew(|sample| sample.bytes_acked) == 0;
+    if watched.is_empty() || watched.iter().any(|watch| stuck(watch) || cause(ns, watch).is_some()) {
         return None;
     }
     let (again, sent) =
@@ -633,5 +635,9 @@ mod tests {
         let host = host(losing().congestion("bbr"), 0);
         let ns = host.interval().namespaces().next();
         insta::assert_snapshot!(ns.and_then(|ns| ruled_out(&ns)).unwrap_or_default(), @"10 of 863 segments sent again (1.16 %)");
+        // "4 of 4 sent again" beside a peer that is gone would accuse what it is to acquit.
+        let dead = host.flow(super::super::stall::tests::stuck(5_001));
+        let ns = dead.interval().namespaces().next();
+        assert_eq!(ns.and_then(|ns| ruled_out(&ns)), None);
     }
 }

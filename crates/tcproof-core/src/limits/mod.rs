@@ -220,6 +220,13 @@ pub(crate) fn cannot_accept(interval: &Interval, watch: &ListenerWatch) -> Optio
     out.first().filter(|_| out.len() + 1 >= used.len()).map(|first| **first)
 }
 
+/// Open files of the host and their limit, when not one more may be opened: then `accept(2)`, too, fails with ENFILE, but
+/// for programs with CAP_SYS_ADMIN (`alloc_empty_file`).
+pub(crate) fn host_out_of_files(interval: &Interval) -> Option<(u64, u64)> {
+    let files = interval.after.system.files.value()?;
+    (files.open >= files.max).then_some((files.open, files.max))
+}
+
 /// How the server behind a listener is told its backlog, where it is a well-known one.
 pub(crate) fn setting_of(interval: &Interval, watch: &ListenerWatch) -> Option<&'static ListenSetting> {
     processes_of(&interval.after, watch.last.inode).find_map(|(_, p)| listen_setting(&p.comm, &p.cmdline))

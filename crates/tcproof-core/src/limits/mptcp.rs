@@ -76,8 +76,16 @@ const NOT_ASKED: &str = "MPTcpExt.MPCapableSYNTXDisabled";
 
 /// A connection that asks, how often it was not answered in kind, and what that is for the end that counts it.
 const ENDS: [(&str, &str, &str); 2] = [
-    (ASKED, "MPTcpExt.MPCapableFallbackSYNACK", "the SYN-ACK came without MP_CAPABLE: the server does not speak it, or something on the way removes the option"),
-    (WAS_ASKED, "MPTcpExt.MPCapableFallbackACK", "the SYN had MP_CAPABLE and the client's last ACK had not: something on the way removes the option"),
+    (
+        ASKED,
+        "MPTcpExt.MPCapableFallbackSYNACK",
+        "the SYN-ACK came without MP_CAPABLE: the server does not speak it, or something on the way removes the option",
+    ),
+    (
+        WAS_ASKED,
+        "MPTcpExt.MPCapableFallbackACK",
+        "the SYN had MP_CAPABLE and the client's last ACK had not: something on the way removes the option",
+    ),
 ];
 
 /// Fewer connections prove nothing: one server in many that does not speak it is no news.

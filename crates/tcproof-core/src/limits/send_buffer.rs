@@ -231,10 +231,7 @@ fn enlarge(ns: &NetnsChange<'_>, watch: &FlowWatch, finding: &Finding, now: [u64
         format!("{min} {default} {to}"),
     )
     .formula(format!("{formula} ÷ {share} (payload per byte of buffer on this flow){cut}"))
-    .cost(format!(
-        "at most {} for each flow that fills it; {flows} are open here, and tcp_mem bounds them all",
-        in_bytes(to)
-    ))
+    .cost(format!("at most {} for each flow that fills it; open here: {flows}; tcp_mem bounds them all", in_bytes(to)))
     .verify(VERIFY)
 }
 

@@ -207,7 +207,7 @@ mod tests {
         Stream::between(local, "10.0.0.9:5000").receives(20_000.0).each(|t, s| {
             (s.rcvbuf, s.sndbuf) = (8_192, 4_608);
             s.drops = (t * 20.0) as u32;
-            s.backlog = if (t * 10.0) as u32 % 10 == 0 { 80_000 } else { 0 };
+            s.backlog = if ((t * 10.0) as u32).is_multiple_of(10) { 80_000 } else { 0 };
         })
     }
 

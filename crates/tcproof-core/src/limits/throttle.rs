@@ -44,7 +44,7 @@ const AT_RECEIVE_WINDOW: f64 = 0.7;
 /// … and this share, where its reader lags behind: then the sender waits for the late window updates besides.
 const AT_SHRUNK_WINDOW: f64 = 0.5;
 /// Share of a receive buffer that is unread when its reader does not keep up.
-const UNREAD: f64 = 0.6;
+const UNREAD: f64 = 0.5;
 /// … and when it does.
 const READ: f64 = 0.25;
 /// Share of the looks in which there was something to read, when a reader lags behind: one that keeps up empties it.
@@ -131,10 +131,13 @@ pub(crate) fn cwnd_bytes(sample: &FlowSample) -> u64 {
     u64::from(sample.snd_cwnd) * u64::from(sample.snd_mss)
 }
 
-/// The window as advertised, or the nearest that an older kernel (before 6.2) tells. Without window scaling the kernel
-/// shows more than the header can say.
+/// The window as advertised; before 6.2, what the kernel computes it from (`__tcp_select_window`): half of the room that
+/// is left in the buffer (`tcp_adv_win_scale` = 1), and at most `rcv_ssthresh`. Without window scaling the kernel shows
+/// more than the header can say.
 pub(crate) fn receive_window(sample: &FlowSample) -> u64 {
-    u64::from(sample.rcv_wnd.unwrap_or(sample.rcv_ssthresh)).min(widest_window(sample))
+    let room = sample.rcvbuf.saturating_sub(sample.rmem_alloc) / 2;
+    let window = sample.rcv_wnd.unwrap_or_else(|| sample.rcv_ssthresh.min(room));
+    u64::from(window).min(widest_window(sample))
 }
 
 /// The most that this end can advertise: 16 bits, at the scale that was agreed on in the handshake (RFC 7323).
@@ -428,17 +431,17 @@ pub(crate) fn window_of_receive_buffer(watch: &FlowWatch, bytes: u64) -> u64 {
 pub(crate) fn ceilings(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Vec<Ceiling> {
     let Some(rtt) = watch.min_rtt() else { return Vec::new() };
     let mut ceilings = Vec::new();
-    let mut add = |limit, what: &str, bytes: u64| {
-        ceilings.push(Ceiling { what: format!("{what} of {}", in_bytes(bytes)), limit, rate: bytes as f64 / rtt });
+    let mut add = |limit, what: &str, size: u64, payload: u64| {
+        ceilings.push(Ceiling { what: format!("{what} of {}", in_bytes(size)), limit, rate: payload as f64 / rtt });
     };
     let window = watch.median(busy, |sample| sample.snd_wnd.unwrap_or(0).into());
     if window > 0 {
-        add("receive-window", "the peer's window", window);
+        add("receive-window", "the peer's window", window, window);
     }
     let most = ns.after.knob_numbers::<3>("net.ipv4.tcp_wmem").value().map_or(0, |[.., max]| max.unsigned_abs());
     let buffer = u64::from(watch.last().sndbuf);
     let buffer = if send_buffer_size(ns, watch) == Size::Fixed { buffer } else { buffer.max(most) };
-    add("send-buffer", "the send buffer", payload_of_send_buffer(watch, buffer).max(ONE_PIECE));
+    add("send-buffer", "the send buffer", buffer, payload_of_send_buffer(watch, buffer).max(ONE_PIECE));
     if let Some(rate) = loss_ceiling(watch) {
         ceilings.push(Ceiling { what: "what losses leave of the congestion window".into(), limit: "loss", rate });
     }

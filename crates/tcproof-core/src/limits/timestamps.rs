@@ -7,10 +7,15 @@
 //! still although every packet arrives.
 //!
 //! ## Evidence
-//! - `TcpExt.PAWSEstab`: segments of open connections that were rejected. Single ones are old duplicates, which is what it
-//!   is for; here it takes ten, and one in a thousand segments that came in.
-//! - With three it is enough where the sender is on this host too and stands still: its retransmissions are answered one
-//!   by one, and nothing of them is accepted.
+//! - `TcpExt.PAWSEstab`: segments of open connections that were rejected. By itself it proves nothing: a path that delays
+//!   single segments makes it grow on healthy hosts. What arrives late carries an earlier time than what came before it.
+//! - Late data that was sent again meanwhile is a duplicate (`TcpExt.DelayedACKLost`, which the peer is told of by
+//!   `TcpExt.TCPDSACKOldSent`); late acknowledgements are answered twice a second at most (`TcpExt.TCPACKSkippedPAWS`).
+//!   These are taken off, and so are segments that came before their turn (`TcpExt.TCPOFOQueue`): where the order is lost,
+//!   there is late data. With a clock set back, all that is rejected is new data, in order.
+//! - Of what is left, three are enough where the sender is on this host too and stands still: its retransmissions are
+//!   answered one by one, and nothing of them is accepted.
+//! - Where no such sender is seen, it takes ten, and a tenth of all segments that came in.
 //! - `TcpExt.PAWSActive` (answers to SYNs) and `TcpExt.TSEcrRejected` (answers with a time that was never sent, since 6.15).
 //! - `TcpExt.PAWSTimewait` (since 6.17): a SYN for a port that is in TIME_WAIT, with a time before the one it had. That is
 //!   named, not counted: a client that reuses its ports within a millisecond does it too, and is let in a second later.
@@ -26,7 +31,8 @@
 //! ## Look-alikes
 //! - `path-mtu`: retransmissions are not answered, only small segments are.
 //! - `keepalive`: nothing is answered.
-//! - `loss`: some of the data is acknowledged.
+//! - `loss`: some of the data is acknowledged. What arrived late and was sent again (its cause `spurious`) is rejected here
+//!   too, and had better be.
 //!
 //! ## Remedy
 //! The box between: no rewriting of timestamps, or consistently for each connection. Clients behind one address that reuse
@@ -55,7 +61,17 @@ pub(super) static LIMIT: Limit = Limit {
     slug: "timestamps",
     title: "timestamps",
     causes: &[("paws-drops", "segments are rejected because their timestamps go backwards")],
-    reads: &[ESTAB, "TcpExt.PAWSActive", "TcpExt.TSEcrRejected", TIMEWAIT, "Tcp.InSegs", "tcp_info"],
+    reads: &[
+        ESTAB,
+        "TcpExt.PAWSActive",
+        "TcpExt.TSEcrRejected",
+        TIMEWAIT,
+        "TcpExt.DelayedACKLost",
+        "TcpExt.TCPACKSkippedPAWS",
+        "TcpExt.TCPOFOQueue",
+        "Tcp.InSegs",
+        "tcp_info",
+    ],
     look_alikes: &["path-mtu", "keepalive", "loss"],
     knobs: &["net.ipv4.tcp_timestamps"],
     scenarios: &["timestamps-paws"],
@@ -71,28 +87,46 @@ const ESTAB: &str = "TcpExt.PAWSEstab";
 const TIMEWAIT: &str = "TcpExt.PAWSTimewait";
 /// What not every kernel counts.
 const MORE: [&str; 2] = ["TcpExt.PAWSActive", "TcpExt.TSEcrRejected"];
-/// Rejections that are a pattern and not old duplicates …
+/// What a path that does not keep the order makes: duplicates of what had been sent again (`tcp_send_dupack` counts each),
+/// late acknowledgements (`tcp_oow_rate_limited`), and segments before their turn. Every kernel that is supported has them.
+const EXPLAINS: [&str; 3] = ["TcpExt.DelayedACKLost", "TcpExt.TCPACKSkippedPAWS", "TcpExt.TCPOFOQueue"];
+/// Rejections without another explanation that are a pattern …
 const PATTERN: u64 = 10;
-/// … of so many segments that came in.
-const SHARE: f64 = 0.001;
-/// Rejections that are enough beside a sender that stands still.
+/// … as this share of what came in. Late acknowledgements of many connections, each of which is answered, are far less.
+const SHARE: f64 = 0.1;
+/// Rejections without another explanation that are enough beside a sender that stands still.
 const BESIDE_SENDER: u64 = 3;
 
 /// Segments that a namespace rejected within the window.
 struct Rejected {
     total: u64,
+    /// At most so many of them came late.
+    late: u64,
     arrived: Option<u64>,
 }
 
 impl Rejected {
     fn of(ns: &NetnsChange<'_>) -> Option<Self> {
         let estab = *ns.counter(ESTAB).value()?;
-        let more = MORE.iter().filter_map(|name| ns.counter(name).value().copied());
-        Some(Self { total: more.fold(estab, u64::saturating_add), arrived: ns.counter("Tcp.InSegs").value().copied() })
+        let sum = |names: &[&str]| {
+            let grown = names.iter().filter_map(|name| ns.counter(name).value().copied());
+            grown.fold(0, u64::saturating_add)
+        };
+        Some(Self {
+            total: estab.saturating_add(sum(&MORE)),
+            late: estab.min(sum(&EXPLAINS)),
+            arrived: ns.counter("Tcp.InSegs").value().copied(),
+        })
+    }
+
+    /// Those that nothing else explains.
+    fn unexplained(&self) -> u64 {
+        self.total - self.late
     }
 
     fn is_pattern(&self) -> bool {
-        self.total >= PATTERN && self.arrived.is_none_or(|arrived| self.total as f64 >= arrived as f64 * SHARE)
+        let share = |arrived| self.unexplained() as f64 >= arrived as f64 * SHARE;
+        self.unexplained() >= PATTERN && self.arrived.is_some_and(share)
     }
 }
 
@@ -103,6 +137,13 @@ fn sender_to<'a>(ns: &NetnsChange<'a>) -> Option<(NetnsChange<'a>, &'a FlowWatch
         let to = sender.flow.remote;
         ports.contains(&to.port) || own(to)
     })
+}
+
+/// How many others of the same two ends stand still alike.
+fn alike(ns: &NetnsChange<'_>, from: &NetnsChange<'_>, watch: &FlowWatch) -> u64 {
+    let same = stall::refused(ns.interval())
+        .filter(|(other, sender)| other.id == from.id && sender.flow.remote == watch.flow.remote);
+    (same.count() as u64).saturating_sub(1)
 }
 
 /// Nothing is filled up here.
@@ -124,7 +165,7 @@ fn detect(interval: &Interval) -> Detected {
             }
             continue;
         };
-        let sender = sender_to(&ns).filter(|_| rejected.total >= BESIDE_SENDER);
+        let sender = sender_to(&ns).filter(|_| rejected.unexplained() >= BESIDE_SENDER);
         if rejected.is_pattern() || sender.is_some() {
             explained = true;
             detected.findings.push(finding(&ns, &rejected, sender));
@@ -154,7 +195,7 @@ fn finding(ns: &NetnsChange<'_>, rejected: &Rejected, sender: Option<(NetnsChang
     let of = rejected.arrived.map_or_else(String::new, |arrived| format!(" of {arrived} that came in"));
     let (about, confidence, because) = match sender {
         Some((from, watch)) => (
-            subject(&from, watch, 0),
+            subject(&from, watch, alike(ns, &from, watch)),
             Confidence::Proven,
             format!(
                 "{} of {} sends the same data again and again, is answered each time, and nothing of it is accepted",
@@ -165,7 +206,11 @@ fn finding(ns: &NetnsChange<'_>, rejected: &Rejected, sender: Option<(NetnsChang
         None => (
             Subject::Netns { netns: ns.name().into() },
             Confidence::Likely,
-            "more than old duplicates make: something between rewrites timestamps, or mixes the clocks of several hosts".into(),
+            format!(
+                "at most {} of them came late, as by a path that does not keep the order: something between rewrites \
+                 timestamps, or mixes the clocks of several hosts",
+                rejected.late
+            ),
         ),
     };
     let mut finding = Finding {
@@ -179,9 +224,9 @@ fn finding(ns: &NetnsChange<'_>, rejected: &Rejected, sender: Option<(NetnsChang
         evidence: vec![],
         ruled_out: vec![],
         remedies: vec![],
-        hurt: rejected.total,
+        hurt: rejected.unexplained(),
     };
-    for name in [ESTAB, TIMEWAIT, "Tcp.InSegs"].iter().chain(&MORE) {
+    for name in [ESTAB, TIMEWAIT, "Tcp.InSegs"].iter().chain(&MORE).chain(&EXPLAINS) {
         if let Some(growth) = ns.counter(name).value() {
             finding = finding.changed(*name, *growth as f64, "segments", seconds);
         }
@@ -221,7 +266,10 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
     let rejected = Rejected::of(ns)?;
     let refused = ns.watched_flows().any(|watch| stall(ns, watch) == Some(Stall::Refused));
-    (!rejected.is_pattern() && !refused).then(|| format!("{} segments rejected for their timestamps", rejected.total))
+    (!rejected.is_pattern() && !refused).then(|| match rejected.late {
+        0 => format!("{} segments rejected for their timestamps", rejected.total),
+        late => format!("{} segments rejected for their timestamps, up to {late} of which came late", rejected.total),
+    })
 }
 
 #[cfg(test)]
@@ -242,10 +290,10 @@ mod tests {
 
     #[test]
     fn many_rejected_segments() {
-        let finding = the_finding(&LIMIT, &host(240, 9_000));
+        let finding = the_finding(&LIMIT, &host(2_400, 9_000).grew("TcpExt.DelayedACKLost", 12));
         assert_eq!((finding.state, finding.confidence), (State::Limiting, Confidence::Likely));
-        insta::assert_snapshot!(finding.summary, @"240 segments of 9000 that came in rejected in own: their timestamps went backwards");
-        insta::assert_snapshot!(finding.because, @"more than old duplicates make: something between rewrites timestamps, or mixes the clocks of several hosts");
+        insta::assert_snapshot!(finding.summary, @"2400 segments of 9000 that came in rejected in own: their timestamps went backwards");
+        insta::assert_snapshot!(finding.because, @"at most 12 of them came late, as by a path that does not keep the order: something between rewrites timestamps, or mixes the clocks of several hosts");
         insta::assert_snapshot!(remedies(&finding), @"
         1. Service: let the NAT, firewall or load balancer between the clients and this host pass timestamps on as they are, or keep one clock for each connection
         2. Service: where it gives a port to another host within 60 s: more addresses or ports for the translation. Not tcp_timestamps = 0, which takes every connection's protection against old data; tcp_tw_recycle is gone since 4.12
@@ -269,7 +317,7 @@ mod tests {
     #[test]
     fn old_duplicates_are_normal() {
         assert_clear(&LIMIT, &host(9, 9_000));
-        assert_clear(&LIMIT, &host(40, 1_000_000));
+        assert_clear(&LIMIT, &host(4_000, 1_000_000));
         // Ports that are reused fast.
         assert_clear(&LIMIT, &host(0, 9_000).grew(TIMEWAIT, 244));
         let quiet = host(1, 9_000);
@@ -277,6 +325,25 @@ mod tests {
         assert_eq!((LIMIT.ruled_out)(&ns).as_deref(), Some("1 segments rejected for their timestamps"));
         // A sender that stands still for another reason.
         assert_clear(&LIMIT, &host(4, 900).listener(Listen::at("10.0.0.9:443")).flow_elsewhere("client", stuck(5000)));
+    }
+
+    /// What arrives late has an earlier time than what came before it: rejected, and rightly so.
+    #[test]
+    fn a_path_that_does_not_keep_the_order_is_innocent() {
+        // The receiver of the data: as many duplicates, as measured over a path that delays 1 % by 10 ms.
+        let receiver = || host(2_400, 9_000).grew("TcpExt.DelayedACKLost", 2_400);
+        assert_clear(&LIMIT, &receiver());
+        let quiet = receiver();
+        let ns = quiet.interval().namespaces().next().unwrap();
+        let told = (LIMIT.ruled_out)(&ns);
+        assert_eq!(told.as_deref(), Some("2400 segments rejected for their timestamps, up to 2400 of which came late"));
+        // The sender of the data: late acknowledgements, of which few are answered.
+        assert_clear(&LIMIT, &host(2_400, 9_000).grew("TcpExt.TCPACKSkippedPAWS", 2_393));
+        // Several holes at once: the second one's late data is new, but rejected for the first one's retransmission.
+        assert_clear(&LIMIT, &host(1_200, 9_000).grew("TcpExt.DelayedACKLost", 400).grew("TcpExt.TCPOFOQueue", 3_000));
+        // Nor does it prove what holds a sender up beside it.
+        let beside = receiver().listener(Listen::at("10.0.0.9:443")).flow_elsewhere("client", refused());
+        assert_eq!(unknowns(&LIMIT, &beside), ["why 10.0.0.9:443 answers 10.0.0.2:5000 and accepts nothing"]);
     }
 
     #[test]
@@ -288,8 +355,8 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_count_is_unknown() {
-        assert_eq!(unknowns(&LIMIT, &host(240, 9_000).without(ESTAB)), ["TcpExt.PAWSEstab of own"]);
+        assert_eq!(unknowns(&LIMIT, &host(2_400, 9_000).without(ESTAB)), ["TcpExt.PAWSEstab of own"]);
         // The others are younger.
-        assert_eq!(the_finding(&LIMIT, &host(240, 9_000).without(TIMEWAIT)).cause, "paws-drops");
+        assert_eq!(the_finding(&LIMIT, &host(2_400, 9_000).without(TIMEWAIT)).cause, "paws-drops");
     }
 }

@@ -6,11 +6,15 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
 
+use super::{Error, Result, netns};
+
 /// Lets a listener take data with the SYN, from at most `queue` clients that have not finished their handshake.
 ///
 /// # Errors
-/// The kernel's.
-pub fn listen(socket: &impl AsFd, queue: u32) -> io::Result<()> {
+/// The kernel's, or outside the lab.
+pub fn listen(socket: &impl AsFd, queue: u32) -> Result<()> {
+    let operation = format!("set TCP_FASTOPEN = {queue}");
+    netns::require_lab(&operation)?;
     let queue = queue.cast_signed();
     // SAFETY: TCP_FASTOPEN reads an int, which `queue` is and stays for the call.
     let result = unsafe {
@@ -22,5 +26,5 @@ pub fn listen(socket: &impl AsFd, queue: u32) -> io::Result<()> {
             size_of_val(&queue) as libc::socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(()) } else { Err(Error::kernel(operation, io::Error::last_os_error())) }
 }

@@ -112,9 +112,8 @@ pub fn firewall() -> Result<()> {
             m.number(NFTA_CMP_SREG, NFT_REG_1).number(NFTA_CMP_OP, NFT_CMP_NEQ).nest(NFTA_CMP_DATA, data(0))
         });
         expression(rule, "immediate", |m| {
-            m.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT).nest(NFTA_IMMEDIATE_DATA, |m| {
-                m.nest(NFTA_DATA_VERDICT, |m| m.number(NFTA_VERDICT_CODE, NF_DROP))
-            })
+            m.number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT)
+                .nest(NFTA_IMMEDIATE_DATA, |m| m.nest(NFTA_DATA_VERDICT, |m| m.number(NFTA_VERDICT_CODE, NF_DROP)))
         })
     };
     commit("drop invalid packets by nf_tables", vec![rule("input", invalid)])

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::netns::Netns;
 use super::spoof::SynFlood;
 use super::tun::Tun;
-use super::{Error, Result, conntrack, netns, nft, require_root, rtnl, sockdiag, sysctl};
+use super::{Error, Result, conntrack, fastopen, netns, nft, require_root, rtnl, sockdiag, sysctl};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -139,6 +139,7 @@ fn the_kit_changes_nothing_outside_its_namespaces() {
         rtnl::limit_rate("lo", 1, 1, 1),
         rtnl::set_queue_length("lo", 1),
         Tun::new("tun").map(drop),
+        fastopen::listen(&io::stdin(), 1),
         nft::track(),
         nft::firewall(),
         nft::notrack(None),

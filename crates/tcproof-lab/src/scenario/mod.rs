@@ -72,6 +72,9 @@ pub struct Scenario {
     /// Limits that must be among the unknown ones, because something happened that can't be placed.
     #[serde(default)]
     pub unknown: Vec<Slug>,
+    /// What the check must say that every flow of a side is held back by, such as `application`.
+    #[serde(default)]
+    pub bound_by: BTreeMap<Side, String>,
     /// What the kernel must have, else the scenario is skipped.
     #[serde(default)]
     pub needs: Vec<Need>,

@@ -188,7 +188,9 @@ fn piece(bytes_per_second: Option<u32>) -> usize {
 
 impl Flow {
     fn turn(&mut self, work: Work, most: u64, buffer: &mut [u8], now: Instant) -> Turn {
-        if self.failed && let Ok(Some(error)) = self.stream.take_error() {
+        if self.failed
+            && let Ok(Some(error)) = self.stream.take_error()
+        {
             return Turn::Broken(error);
         }
         let end = self.moved.saturating_add(most);

@@ -46,7 +46,7 @@ fn timestamp(segment: &[u8]) -> Option<usize> {
             (OPTION_END, _) => return None,
             (OPTION_NOP, _) => place += 1,
             (OPTION_TIMESTAMP, Some(length)) if usize::from(*length) == TIMESTAMP_LENGTH => {
-                return (place % 2 == 0).then_some(place + 2);
+                return place.is_multiple_of(2).then_some(place + 2);
             }
             (_, Some(length)) => place += usize::from(*length).max(2),
             (_, None) => return None,

@@ -80,7 +80,7 @@ fn listen(spec: &Server) -> io::Result<TcpListener> {
     socket.set_reuse_port(spec.reuseport)?;
     socket::prepare(&socket, &spec.socket)?;
     if let Some(queue) = spec.socket.fastopen {
-        fastopen::listen(&socket, queue.0)?;
+        fastopen::listen(&socket, queue.0).map_err(io::Error::other)?;
     }
     socket.bind(&address.into())?;
     socket.listen(spec.backlog as i32)?;
