@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tcproof_host::Scope;
 
-/// Name the TCP limit that refuses, drops or leaks connections on this host: whose it is, with which evidence, and what
-/// to do about it.
+/// Name the TCP limit that refuses, drops, leaks or slows connections on this host: whose it is, with which evidence, and
+/// what to do about it.
 ///
 /// Without a command it is `tcproof check`. Reads only; changes nothing.
 #[derive(Debug, Parser)]

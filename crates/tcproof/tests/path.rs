@@ -276,7 +276,12 @@ fn what_the_reverse_path_filter_drops_is_told_with_its_counter() {
     let stranger = Ipv4Addr::new(10, 78, 0, 1);
     pair.a.run_in(|| rtnl::add_address("va", IpAddr::V4(stranger), 32)).unwrap().unwrap();
     pair.b.run_in(|| sysctl::write("net.ipv4.conf.all.rp_filter", "1")).unwrap().unwrap();
-    let path = pair.path_while(&pair.b, || send(stranger, 50, Duration::from_millis(300)));
+    let path = pair.path_while(&pair.b, || {
+        // The filter rejects a stranger's ARP too: the neighbour must be known before.
+        send(A, 1, Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(100));
+        send(stranger, 50, Duration::from_millis(300));
+    });
     let dropped = count(&path, "ip", "dropped", "TcpExt.IPReversePathFilter");
     assert!((1..=50).contains(&dropped), "{dropped}: {}", stage(&path, "ip"));
     let counts = stage(&path, "ip")["dropped"].as_array().unwrap();

@@ -207,7 +207,9 @@ pub(super) fn is_clamped(watch: &FlowWatch) -> bool {
     let same = watch.samples.iter().all(|sample| sample.snd_cwnd == watch.first().snd_cwnd);
     let always = watch.share(busy, |sample| sample.unacked >= sample.snd_cwnd);
     let trips = watch.min_rtt().map_or(0.0, |rtt| watch.seconds() / rtt);
-    same && trips >= CLAMPED_FOR && always.is_some_and(|share| share >= MOSTLY)
+    // CUBIC stands still for seconds by itself, at the height of its last cut.
+    let sawtooth = watch.last().snd_cwnd >= watch.last().snd_ssthresh && !is_beyond_its_cut(watch);
+    same && !sawtooth && trips >= CLAMPED_FOR && always.is_some_and(|share| share >= MOSTLY)
 }
 
 fn is_beyond_its_cut(watch: &FlowWatch) -> bool {
@@ -231,16 +233,32 @@ pub(super) fn restarts_after_idle(ns: &NetnsChange<'_>, watch: &FlowWatch) -> bo
     if !on || ignores_losses(&watch.flow.congestion) {
         return false;
     }
-    let held = watch.share(busy, |sample| f64::from(sample.unacked) >= f64::from(sample.snd_cwnd) * AT_WINDOW);
-    !restarts(watch).is_empty() && held.is_some_and(|share| share >= HARDLY)
+    // A transfer that paused once and has its window back is not held back by that: what counts are the looks until then.
+    let restarts = restarts_at(watch);
+    let (mut known, mut held, mut of) = (None, 0_u64, 0_u64);
+    for (at, sample) in watch.samples.iter().enumerate() {
+        let restart = restarts.iter().find(|restart| restart.0 == at).map(|(_, before, _)| *before);
+        known = restart.or(known).filter(|known| sample.snd_cwnd < known / 2);
+        if busy(sample) {
+            of += 1;
+            let full = f64::from(sample.unacked) >= f64::from(sample.snd_cwnd) * AT_WINDOW;
+            held += u64::from(known.is_some() && full);
+        }
+    }
+    share(held, of) >= HARDLY
 }
 
 /// Pauses after which the window was small again: what it had been before, and what it was after, in segments. Not where
 /// something was lost meanwhile.
 pub(super) fn restarts(watch: &FlowWatch) -> Vec<(u32, u32)> {
+    restarts_at(watch).into_iter().map(|(_, before, after)| (before, after)).collect()
+}
+
+/// The same, each with the number of the first look after the pause.
+fn restarts_at(watch: &FlowWatch) -> Vec<(usize, u32, u32)> {
     let mut rest = None;
     let mut found = Vec::new();
-    for pair in watch.samples.windows(2) {
+    for (n, pair) in watch.samples.windows(2).enumerate() {
         let (before, now) = (&pair[0], &pair[1]);
         let sent = now.data_segs_out != before.data_segs_out;
         if !busy(before) && u64::from(before.last_data_sent_ms) * 1000 > u64::from(before.rto) {
@@ -250,7 +268,7 @@ pub(super) fn restarts(watch: &FlowWatch) -> Vec<(u32, u32)> {
             // The look after a pause comes up to one look late: the window may have doubled a few times by then.
             let small = now.snd_cwnd < known.snd_cwnd / 2 && u64::from(now.snd_cwnd) <= RESTARTED;
             if small && now.total_retrans == known.total_retrans {
-                found.push((known.snd_cwnd, now.snd_cwnd));
+                found.push((n + 1, known.snd_cwnd, now.snd_cwnd));
             }
             rest = None;
         }

@@ -11,9 +11,11 @@
 //!   observation, and the round trip shows no queue (less than a tenth above the shortest).
 //! - The window is well beyond what it was last cut from (5 × `ssthresh`), so that the path carries more now than it did then,
 //!   and needs longer than 5 s to double. Within the ordinary sawtooth, and while it grows faster, there is no finding.
-//! - Or it did not change at all over 20 round trips, all of which it was full in: something forbids it to grow.
+//! - Or it did not change at all over 20 round trips, all of which it was full in: something forbids it to grow. Not between
+//!   `ssthresh` and five times that: CUBIC stands still for seconds at the height of its last cut.
 //! - After a pause longer than the retransmission timeout, a burst began with an initial window or a little more, though
-//!   the window had been more than twice as large before, and nothing had been lost: `slow-start-after-idle`.
+//!   the window had been more than twice as large before, and nothing had been lost: `slow-start-after-idle`, when a fifth
+//!   of the busy looks saw it full before it had half of its size back.
 //! - BBR sets its window by itself: neither applies.
 //! - A flow that fills its path has no finding, and one whose window doubles within seconds is growing.
 //!
@@ -326,6 +328,9 @@ mod tests {
         // The sawtooth of a transfer that fills its path, and a path that is about to be full.
         assert_clear(&LIMIT, &host(growing(40, 40)));
         assert_clear(&LIMIT, &host(growing(5, 40).each(|_, s| s.rtt = 56_000)));
+        // CUBIC stands still for some seconds at the height of its last cut.
+        let plateau = |_: f64, s: &mut FlowSample| (s.snd_ssthresh, s.snd_cwnd, s.unacked) = (700, 1_000, 1_000);
+        assert_clear(&LIMIT, &host(growing(5, 40).congestion("cubic").each(plateau)));
         // Grows fast.
         assert_clear(&LIMIT, &host(growing(5, 10)));
         // Losses in the window: `loss` has the say.
@@ -346,6 +351,18 @@ mod tests {
         assert_clear(&LIMIT, &host(bursts(10)).knob(RESTART, "0"));
         // Something was lost when it fell.
         assert_clear(&LIMIT, &host(bursts(10).each(|t, s| s.total_retrans = u32::from(t >= 3.0))));
+        // A transfer that fills its path, and paused once for half a second: it had its window back within moments.
+        let bulk = |t: f64, s: &mut FlowSample| {
+            let pause = (0.5..1.0).contains(&t);
+            s.snd_cwnd = if (1.0..1.4).contains(&t) { 10 << ((t - 1.0) * 20.0) as u32 } else { 400 };
+            s.data_segs_out = if pause { 800 } else { (t * 1e4) as u32 + 1 };
+            s.bytes_acked = u64::from(s.data_segs_out) * u64::from(MSS);
+            s.busy_time = (t * 9e5) as u64;
+            (s.unacked, s.wqueue) = if pause { (0, 0) } else { (s.snd_cwnd, 500 * MSS) };
+            s.last_data_sent_ms = if pause { 300 + ((t - 0.5) * 1e3) as u32 } else { 1 };
+            (s.notsent_bytes, s.rtt) = (100 * MSS, 80_000);
+        };
+        assert_clear(&LIMIT, &host(Stream::between("10.0.0.2:443", "10.0.0.9:5000").each(bulk)));
         // A few bytes now and then: the window does not hold them back.
         assert_clear(&LIMIT, &host(bursts(10).each(|_, s| s.unacked = s.unacked.min(2))));
         assert_clear(&LIMIT, &host(bursts(10).congestion("bbr")));

@@ -10,7 +10,8 @@
 //! - Unanswered data: the retransmission timer expired at least three times in a row, nothing was acknowledged in the
 //!   window, and nothing at all has come from the peer for as long as the data waits (2 s at least). The time until the
 //!   kernel gives up is reckoned as it does: from 200 ms on, doubling up to 120 s, whatever the connection's own timeout.
-//!   TCP_USER_TIMEOUT can't be seen from outside, so this is never more than likely.
+//!   TCP_USER_TIMEOUT can't be seen from outside, so this is never more than likely. `limiting` where this host asked the
+//!   peer for something; of a service's client it is `near`: those go away without a word every day.
 //! - Idle connections without a keepalive timer, against the one middlebox that is known here: the namespace's own
 //!   connection tracking with `nf_conntrack_tcp_timeout_established`. A connection that it forgot is refused where it does
 //!   not pick up connections in their middle (`nf_conntrack_tcp_loose` = 0); else only a translated one breaks.
@@ -173,9 +174,11 @@ fn unanswered_data(ns: &NetnsChange<'_>, others: bool, flows: &[&FlowWatch]) -> 
         "nothing at all has come back since: the peer is gone, or the path to it is broken".into()
     };
     let window = watch.seconds();
+    // Clients of a service come and go without a word every day: nothing here waits for their answer but memory.
+    let client = ns.listening_ports().contains(&watch.flow.local.port);
     let mut finding = Finding {
         limit: LIMIT.slug.into(),
-        state: State::Limiting,
+        state: if client { State::Near } else { State::Limiting },
         cause: "no-keepalive".into(),
         confidence: Confidence::Likely,
         subject: subject(ns, watch, more.len() as u64),
@@ -424,6 +427,12 @@ mod tests {
         insta::assert_snapshot!(finding.remedies[1].formula.clone().unwrap_or_default(), @"200 ms × (2^(retries + 1) − 1): 102 s instead of 925 s; RFC 1122 wants at least 100 s");
         // Shorter already.
         assert_eq!(the_finding(&LIMIT, &host(cut(5000)).knob(RETRIES, "5")).remedies.len(), 1);
+    }
+
+    #[test]
+    fn a_client_that_went_away_holds_no_service_back() {
+        let service = host(cut(5000)).listener(super::super::testing::Listen::at("0.0.0.0:5000"));
+        assert_eq!(the_finding(&LIMIT, &service).state, State::Near);
     }
 
     #[test]

@@ -114,6 +114,10 @@ const SACK: &str = "net.ipv4.tcp_sack";
 const NEEDLESS: f64 = 0.5;
 /// A packet of this host may be as many segments on the wire (GSO): one drop for each as many losses explains them.
 const SEGMENTS: u64 = 45;
+/// A single drop, of which every host has some, did not cut a window three times at different heights (`is_cut_anywhere`).
+const CUTS: u64 = 2;
+/// Queueing disciplines that drop on purpose, before they are full.
+const AQM: [&str; 9] = ["cake", "choke", "codel", "dualpi2", "fq_codel", "fq_pie", "pie", "red", "sfb"];
 /// Drops of the flow's own namespace that make up this share of what it lost prove that it lost them there.
 const EXPLAINED: f64 = 0.5;
 
@@ -173,7 +177,8 @@ fn local_drops(ns: &NetnsChange<'_>, watch: &FlowWatch) -> (Vec<Drops>, Vec<Stri
         match &device.qdisc {
             Reading::Present(queue) => {
                 let place = format!("qdisc {} of {}", queue.qdisc.kind, device.place());
-                add(place, queue.drops, near, None, QDISC);
+                let aqm = AQM.contains(&&*queue.qdisc.kind);
+                add(place, queue.drops, near, None, if aqm { ON_PURPOSE } else { QDISC });
             }
             Reading::Absent(why) if near && !why.is_not_needed() && !is_not_there(why) => {
                 blind.push(format!("queue of {}", device.place()));
@@ -220,6 +225,10 @@ const DEVICE: &str =
 const QDISC: &str = "give this queue room for what comes in a round trip (limit = rate × RTT; `tc -s qdisc` shows it), or let \
                      the sender pace (SO_MAX_PACING_RATE, BBR): a shorter queue drops every burst";
 
+const ON_PURPOSE: &str = "this queue drops on purpose, to keep the delay short: what it is allowed to send is the limit (its \
+                          rate, or the device's); a longer queue would only delay, and between two ends with ECN most of \
+                          them mark instead of dropping";
+
 fn cause(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Cause> {
     if sending(ns, watch)? != Sending::Loss {
         return None;
@@ -230,7 +239,8 @@ fn cause(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Cause> {
     }
     let dropped: u64 = local_drops(ns, watch).0.iter().map(|drops| drops.count).fold(0, u64::saturating_add);
     let explained = dropped.saturating_mul(SEGMENTS) >= losses.lost();
-    Some(if dropped > 0 && explained { Cause::LocalDrops } else { Cause::Path })
+    let enough = dropped >= if is_cut_anywhere(watch) { CUTS } else { 1 };
+    Some(if enough && explained { Cause::LocalDrops } else { Cause::Path })
 }
 
 /// How much is lost at all depends on what is sent: no limit that could be used up.
@@ -540,9 +550,23 @@ mod tests {
         insta::assert_snapshot!(remedies(&finding), @"1. Service: qdisc tbf of eth0 of own: give this queue room for what comes in a round trip (limit = rate × RTT; `tc -s qdisc` shows it), or let the sender pace (SO_MAX_PACING_RATE, BBR): a shorter queue drops every burst");
         // Fewer drops than losses may still be all of them: one packet here is many segments there.
         assert_eq!(verdict(&host(losing(), 2)), ("local-drops".into(), Confidence::Likely));
+        assert_eq!(verdict(&host(losing(), 1)), ("path-loss".into(), Confidence::Likely));
         // A handful does not explain ten thousand.
         let many = losing().each(|_, s| s.total_retrans *= 1_000);
         assert_eq!(verdict(&host(many, 9)), ("path-loss".into(), Confidence::Likely));
+    }
+
+    #[test]
+    fn a_queue_that_drops_on_purpose_is_not_too_short() {
+        let aqm = host(losing(), 9).ns(|ns| {
+            let links = if let Reading::Present(links) = &mut ns.links { Some(links) } else { None };
+            for link in links.into_iter().flat_map(BTreeMap::values_mut) {
+                if let Reading::Present(qdisc) = &mut link.qdisc {
+                    qdisc.kind = "fq_codel".into();
+                }
+            }
+        });
+        insta::assert_snapshot!(remedies(&the_finding(&LIMIT, &aqm)), @"1. Service: qdisc fq_codel of eth0 of own: this queue drops on purpose, to keep the delay short: what it is allowed to send is the limit (its rate, or the device's); a longer queue would only delay, and between two ends with ECN most of them mark instead of dropping");
     }
 
     #[test]

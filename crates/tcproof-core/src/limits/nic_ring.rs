@@ -9,8 +9,8 @@
 //! - The card's `rx_missed_errors`, `rx_fifo_errors` or `rx_over_errors` grew in the window. Drivers count one loss in one
 //!   or several of them, so the largest is what was lost. `rx_over_errors` alone is likely, not proven.
 //! - `rx_dropped` accuses nobody: the kernel counts there what got through the ring and nobody wanted, some drivers (i40e,
-//!   ice) also what their ring had no room for. More than one in a thousand packets, and not at a CPU's backlog, is
-//!   `unknown`: the driver's own counters (`ethtool -S`), which tcproof does not read, tell it apart.
+//!   ice) also what their ring had no room for. More than one in a thousand packets and ten a second, and not at a CPU's backlog,
+//!   is `unknown`: the driver's own counters (`ethtool -S`), which tcproof does not read, tell it apart.
 //! - Bonds, bridges, VLANs and other virtual devices repeat the counters of the card below: they are left out.
 //! - A card that a hypervisor shows (virtio, Xen, Hyper-V) is filled by the host, which counts its own drops: nothing is
 //!   ruled out from inside.
@@ -65,6 +65,8 @@ pub(super) static LIMIT: Limit = Limit {
 
 /// Share of a card's packets up to which `rx_dropped` is what nobody wanted: neighbours' broadcasts, other VLANs.
 const UNWANTED: f64 = 0.001;
+/// … and so many a second, on a card that receives little else: bridges and switches announce themselves.
+const UNWANTED_PER_SECOND: f64 = 10.0;
 
 /// How full a ring is, no kernel tells.
 fn headroom(_: &Interval) -> Vec<Headroom> {
@@ -106,7 +108,8 @@ fn unplaced(interval: &Interval, card: &DeviceChange<'_>) -> Option<Unknown> {
     let cpus = softnet_cpus(interval).unwrap_or_default().into_iter();
     let at_backlogs = cpus.filter_map(|(_, change)| Some(change.ok().ok()?.dropped)).fold(0, u64::saturating_add);
     let unplaced = stats.rx_dropped.saturating_sub(at_backlogs);
-    (unplaced as f64 > stats.rx_packets as f64 * UNWANTED).then(|| Unknown {
+    let usual = (stats.rx_packets as f64 * UNWANTED).max(UNWANTED_PER_SECOND * interval.seconds());
+    (unplaced as f64 > usual).then(|| Unknown {
         limit: LIMIT.slug.into(),
         reading: format!("{unplaced} rx_dropped of {}", card.place()),
         because: "some drivers count there what the ring had no room for, and the kernel what nobody wanted".into(),
@@ -301,6 +304,16 @@ mod tests {
     #[test]
     fn silent_on_drops_above_the_ring_and_on_devices_that_repeat_a_cards_counters() {
         assert_clear(&LIMIT, &host(|stats| stats.rx_dropped += 90));
+        // A bridge's announcements every two seconds, on a quiet card.
+        assert_clear(
+            &LIMIT,
+            &Host::new().link("eth0", card()).link_after("eth0", |link| {
+                if let Reading::Present(stats) = &mut link.stats {
+                    stats.rx_packets += 400;
+                    stats.rx_dropped += 3;
+                }
+            }),
+        );
         let backlog = host(|stats| stats.rx_dropped += 900).cpus(&[(0.1, 90_000)]);
         assert_clear(&LIMIT, &backlog.softnet_after(0, |row| row.dropped = 900));
         assert_clear(&LIMIT, &host(|_| {}).conntrack(9, 9, 9, 9).conntrack_grew("drop", 600));

@@ -144,14 +144,21 @@ fn finding(ns: &NetnsChange<'_>, fixed: bool, flows: &[&FlowWatch]) -> Option<Fi
             in_bytes(max)
         ),
         (true, None) => "the buffer did not grow although it was full: the application set SO_SNDBUF".into(),
-        (false, _) => "the buffer has grown to tcp_wmem's maximum, and the round trip shows no queue".into(),
+        (false, _) => "the buffer has grown to tcp_wmem's maximum".into(),
+    };
+    let full = throttle::maybe_full(watch);
+    let known = max.is_some() && last.snd_wnd.is_some() && full.is_none();
+    let because = match (full, fixed) {
+        (Some(full), _) => because + &full,
+        (None, false) => because + ", and the round trip shows no queue",
+        (None, true) => because,
     };
     let seconds = watch.seconds();
     let finding = Finding {
         limit: LIMIT.slug.into(),
         state: State::Limiting,
         cause: if fixed { "buffer-fixed" } else { "buffer-max" }.into(),
-        confidence: if max.is_some() && last.snd_wnd.is_some() { Confidence::Proven } else { Confidence::Likely },
+        confidence: if known { Confidence::Proven } else { Confidence::Likely },
         subject: subject(ns, watch, others.len() as u64),
         summary,
         because,
@@ -338,6 +345,9 @@ mod tests {
         // A queue on the way: a larger buffer would lengthen it.
         assert_clear(&LIMIT, &host(limited(131_072).each(|_, s| s.rtt = 140_000)));
         // Loopback: no distance.
+        // A little longer may be one.
+        let little = the_finding(&LIMIT, &host(limited(131_072).each(|_, s| s.rtt = 65_000)));
+        assert_eq!(little.confidence, Confidence::Likely);
         let near = limited(131_072).each(|_, s| (s.rtt, s.min_rtt) = (40, 25));
         assert_clear(&LIMIT, &host(near));
         let ns = host(limited(131_072).each(|_, s| s.wmem_queued = 70_000));

@@ -114,11 +114,15 @@ fn detect(interval: &Interval) -> Detected {
         .unknown
         .extend(unread.filter_map(|(cpu, why)| unknown(&LIMIT, None, &format!("softnet_stat of CPU {cpu}"), &why)));
     let missed = nic_ring::missed(interval);
+    // A card does not say whose round came too late: the one that was cut short most stands for all.
+    let worst = cpus.iter().max_by(|a, b| a.rate.total_cmp(&b.rate)).map(|cpu| cpu.cpu);
     for cpu in cpus {
         let lost = match (cpu.dropped, missed) {
             (dropped @ 1.., _) => Some((dropped, format!("{dropped} packets dropped at its backlog"))),
-            (0, missed @ 1..) => Some((missed, format!("{missed} packets missed by network cards"))),
-            (0, 0) => None,
+            (0, missed @ 1..) if worst == Some(cpu.cpu) => {
+                Some((missed, format!("{missed} packets missed by network cards")))
+            }
+            (0, _) => None,
         };
         if let Some((hurt, lost)) = lost {
             detected.findings.push(finding(interval, &cpu, State::Limiting, hurt, &lost));
@@ -273,6 +277,9 @@ mod tests {
         let finding = the_finding(&LIMIT, &missing);
         assert_eq!((finding.state, finding.hurt), (State::Limiting, 9));
         assert!(finding.remedies[0].text.contains("eth0"));
+        // The card does not say whose round was too short: one finding, not one for each CPU.
+        let both = missing.softnet_after(1, |row| row.time_squeeze = 400);
+        assert_eq!(the_finding(&LIMIT, &both).subject, Subject::Cpu { cpu: 0 });
     }
 
     #[test]

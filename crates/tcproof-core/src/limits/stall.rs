@@ -133,7 +133,14 @@ enum Others {
 }
 
 fn others(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Others {
-    let (mine, mss) = (&watch.flow, watch.last().snd_mss);
+    let (mine, last, mss) = (&watch.flow, watch.last(), watch.last().snd_mss);
+    let since = waited(&last);
+    // What it moved before this one began to wait tells nothing of a peer that went away meanwhile.
+    let heard_since = |other: &FlowWatch| {
+        let other = other.last();
+        let heard = f64::from(other.last_ack_recv_ms.min(other.last_data_recv_ms)) / 1e3;
+        heard + last.at.saturating_sub(other.at).as_secs_f64() < since
+    };
     let beside = ns.watched_flows().filter(|other| {
         let other = &other.flow;
         other.cookie != mine.cookie && (other.local.addr, other.remote.addr) == (mine.local.addr, mine.remote.addr)
@@ -145,7 +152,8 @@ fn others(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Others {
         match acked {
             0 if other.grew(|sample| sample.bytes_received) == 0 => Others::None,
             acked if acked as f64 > segments.max(1) as f64 * f64::from(mss) * SMALL => Others::Large,
-            _ => Others::Small,
+            _ if heard_since(other) => Others::Small,
+            _ => Others::None,
         }
     });
     moves.max().unwrap_or(Others::None)
@@ -236,6 +244,12 @@ pub(crate) mod tests {
         };
         assert_eq!(beside(2_000.0, 100), Some(Stall::LargeSegments(Sign::OtherFlow)));
         assert_eq!(beside(2_000_000.0, MSS), Some(Stall::Silence { others: true }));
+        // What it moved was before this one began to wait: now it may be gone as well.
+        let before = Stream::between("10.0.0.2:6000", "10.0.0.9:80").sends(2_000.0).each(|t, s| {
+            s.data_segs_out = (20.0 * t) as u32;
+            (s.last_ack_recv_ms, s.last_data_recv_ms) = (12_000, 12_000);
+        });
+        assert_eq!(why(&Host::new().flow(stuck(5000)).flow(before)), Some(Stall::Unclear));
         // It stands still as well.
         let both = Host::new().flow(stuck(5000)).flow(stuck(5001));
         assert_eq!(why(&both), Some(Stall::Unclear));

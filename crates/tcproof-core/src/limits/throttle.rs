@@ -26,6 +26,8 @@ const HARDLY: f64 = 0.2;
 /// A round trip this many times the shortest one is a queue, and the window is not the limit: a larger one would at best
 /// bring the part below that.
 const QUEUE: f64 = 1.5;
+/// … and one this many times as long, and longer by this many seconds, may be one: then the path may be full already.
+const MAYBE_QUEUE: (f64, f64) = (1.2, 0.001);
 /// A round trip that is shorter than this is made of scheduling and interrupts, not of distance.
 const SHORT: f64 = 0.000_5;
 /// A write queue with this share of its buffer has no room for another write.
@@ -164,6 +166,17 @@ pub(crate) fn has_distance(watch: &FlowWatch) -> bool {
 /// Whether a window can be what holds the flow back: there is a distance, and no queue on the way.
 fn is_open_path(watch: &FlowWatch) -> bool {
     has_distance(watch) && queueing(watch).is_some_and(|factor| factor < QUEUE)
+}
+
+/// What remains to be said where the round trip is a little longer than the shortest one: a window or a buffer that is just
+/// larger than what the path holds fills its queue a little, and looks like one that is just too small over a path whose
+/// round trip varies.
+pub(crate) fn maybe_full(watch: &FlowWatch) -> Option<String> {
+    let factor = queueing(watch)?;
+    let longer = watch.min_rtt()? * (factor - 1.0);
+    (factor >= MAYBE_QUEUE.0 && longer >= MAYBE_QUEUE.1).then(|| {
+        format!("; the round trip is {factor:.1} times the shortest: if that is a queue, the path is full and more gains nothing")
+    })
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -522,7 +535,7 @@ pub(crate) fn inodes(
 /// Events of traffic hurt, for the order of findings: each flow counts for every round trip it was held back in.
 pub(crate) fn hurt(flows: &[&FlowWatch]) -> u64 {
     let trips = |watch: &&FlowWatch| watch.seconds() / watch.min_rtt().unwrap_or(0.001).max(0.001);
-    flows.iter().map(|watch| trips(watch) as u64).sum()
+    flows.iter().map(|watch| trips(watch) as u64).fold(0, u64::saturating_add)
 }
 
 /// The subject of a finding about a flow, and how many more are alike.
