@@ -282,7 +282,7 @@ fn finding(interval: &Interval, group: &Group<'_>, pressed: &Pressed) -> Finding
     let seconds = interval.seconds();
     let held = match group.after {
         SocketMemory::V1 { usage, most, limit, .. } => format!(
-            "its TCP memory is limited to {}, {} is in use, the most was {}",
+            "its TCP memory is limited to {}, in use are {}, the most was {}",
             limit.map_or_else(|| "nothing".into(), in_bytes),
             in_bytes(*usage),
             in_bytes(*most),
@@ -307,7 +307,8 @@ fn finding(interval: &Interval, group: &Group<'_>, pressed: &Pressed) -> Finding
             Confidence::Likely,
             *events.max(flows),
             match (events, flows) {
-                (0, flows) => format!("{flows} flow(s) had their window shrunk in {seconds:.1} s; {held}"),
+                (0, 1) => format!("the window of one flow was shrunk in {seconds:.1} s; {held}"),
+                (0, flows) => format!("the windows of {flows} flows were shrunk in {seconds:.1} s; {held}"),
                 (events, _) => format!("{events} receive queues pruned or segments dropped in {seconds:.1} s; {held}"),
             },
             "the group has been at its limit; the host has memory for TCP, and no dropping socket's own buffer was full",
@@ -481,7 +482,7 @@ mod tests {
         assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "socket-pressure".into()));
         assert_eq!(the_finding(&LIMIT, &host).confidence, Confidence::Likely);
         insta::assert_snapshot!(sentences(&host), @"
-        api.service: 1228 receive queues pruned or segments dropped in 5.0 s; its TCP memory is limited to 1.0 MiB, 0 bytes is in use, the most was 1.2 MiB
+        api.service: 1228 receive queues pruned or segments dropped in 5.0 s; its TCP memory is limited to 1.0 MiB, in use are 0 bytes, the most was 1.2 MiB
         the group has been at its limit; the host has memory for TCP, and no dropping socket's own buffer was full
         1. Application: fewer or smaller buffers in this group: read what has come, set no large SO_RCVBUF, close idle connections
         2. Service: raise memory.kmem.tcp.limit_in_bytes of /system.slice/api.service from 1048576 to at least 4931584, or to -1
@@ -493,7 +494,7 @@ mod tests {
         let host = group(API, v1(1 << 20, 7), v1(1 << 20, 49));
         let finding = the_finding(&LIMIT, &host);
         assert_eq!((finding.state, finding.confidence), (State::Limiting, Confidence::Proven));
-        insta::assert_snapshot!(finding.summary, @"sockets of this control group were refused memory 42 times in 5.0 s; its TCP memory is limited to 1.0 MiB, 0 bytes is in use, the most was 1.0 MiB");
+        insta::assert_snapshot!(finding.summary, @"sockets of this control group were refused memory 42 times in 5.0 s; its TCP memory is limited to 1.0 MiB, in use are 0 bytes, the most was 1.0 MiB");
         // The mark moved beyond the limit.
         let host = group(API, v1(1 << 20, 0), v1(1_200_000, 0)).grew("TcpExt.PruneCalled", 3);
         assert_eq!(the_finding(&LIMIT, &host).confidence, Confidence::Proven);
@@ -513,7 +514,7 @@ mod tests {
         let host = group(API, v2(10, None), v2(90, None)).flow(shrunk.clone());
         assert_eq!(the_finding(&LIMIT, &host).confidence, Confidence::Likely);
         insta::assert_snapshot!(sentences(&host), @"
-        api.service: 1 flow(s) had their window shrunk in 5.0 s; it uses 500.0 MiB of 512.0 MiB, of which 40.0 MiB for sockets
+        api.service: the window of one flow was shrunk in 5.0 s; it uses 500.0 MiB of 512.0 MiB, of which 40.0 MiB for sockets
         the group has been at its limit; the host has memory for TCP, and no dropping socket's own buffer was full
         1. Application: fewer or smaller buffers in this group: read what has come, set no large SO_RCVBUF, close idle connections
         2. Service: raise memory.high or memory.max of /system.slice/api.service (MemoryHigh=, MemoryMax=; the container's memory limit)

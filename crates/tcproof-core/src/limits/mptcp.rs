@@ -182,7 +182,7 @@ fn disabled(ns: &NetnsChange<'_>) -> Finding {
         "disabled",
         Confidence::Proven,
         listener_or_netns(ns, only_listener(ns, speaks)),
-        format!("{what} Multipath TCP socket(s) here, but {ENABLED} = 0: nobody can make another"),
+        format!("sockets of Multipath TCP here: {what}; but {ENABLED} = 0: nobody can make another"),
         "open ones go on; after its next start the program fails, or speaks plain TCP",
         0,
     )
@@ -291,7 +291,7 @@ mod tests {
         let host = host().knob(ENABLED, "0").listener(Listen::at("0.0.0.0:80").mptcp()).listener(Listen::at("[::]:22"));
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "disabled".into()));
         insta::assert_snapshot!(sentences(&host), @"
-        0.0.0.0:80: 1 listening Multipath TCP socket(s) here, but net.mptcp.enabled = 0: nobody can make another
+        0.0.0.0:80: sockets of Multipath TCP here: 1 listening; but net.mptcp.enabled = 0: nobody can make another
         open ones go on; after its next start the program fails, or speaks plain TCP
         1. Kernel: allow new Multipath TCP sockets in this namespace [net.mptcp.enabled 0 → 1]
         ");

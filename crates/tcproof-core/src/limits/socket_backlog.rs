@@ -27,7 +27,7 @@
 //! - A full receive buffer that nobody reads: the window closes, and nothing is dropped.
 //!
 //! ## Remedy
-//! Shorter calls: smaller pieces, memory that is there (touched, locked or not swapped), reading in a thread of its own.
+//! Shorter calls: smaller pieces, memory that was touched before and is not swapped, reading in a thread of its own.
 //! Then a larger receive buffer: without SO_RCVBUF, or with a larger one; the default is the second number of `tcp_rmem`.
 //!
 //! ## References
@@ -154,7 +154,7 @@ fn finding(ns: &NetnsChange<'_>, dropped: u64) -> Finding {
 fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     let verify = format!("no growth of {DROPPED}");
     let text = format!(
-        "shorter system calls by {} on the socket: smaller pieces, into memory that is there; or a thread that only reads",
+        "shorter system calls by {} on the socket: smaller pieces, into memory that was touched before; or a thread that only reads",
         whose(&finding.subject)
     );
     let mut remedies = vec![Remedy::new(Level::Application, text).verify(verify.clone())];
@@ -223,7 +223,7 @@ mod tests {
         insta::assert_snapshot!(sentences(&host), @"
         10.0.0.2:80 ↔ 10.0.0.9:5000: 100 segments dropped in 5.0 s because their socket was locked and its backlog full
         segments that came while a call held the socket took more than 82.2 KiB: 2 × rcvbuf + sndbuf ÷ 2 + 64 KiB
-        1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that is there; or a thread that only reads
+        1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that was touched before; or a thread that only reads
         2. Application: its receive buffer of 8.0 KiB was set by SO_RCVBUF: remove it (128.0 KiB by default), or set a larger one
         ");
         let ns = host.interval().namespaces().next().expect("one namespace");
@@ -235,7 +235,7 @@ mod tests {
         let flow = dropping("10.0.0.2:80").each(|_, s| s.rcvbuf = 131_072);
         let host = Host::new().knob(RMEM, "4096 131072 6291456").grew(DROPPED, 100).flow(flow);
         insta::assert_snapshot!(remedies(&the_finding(&LIMIT, &host)), @"
-        1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that is there; or a thread that only reads
+        1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that was touched before; or a thread that only reads
         2. Kernel: larger receive buffers from the start, for new connections [net.ipv4.tcp_rmem 4096 131072 6291456 → 4096 262144 6291456]
         ");
     }
@@ -248,7 +248,7 @@ mod tests {
         insta::assert_snapshot!(sentences(&host), @"
         namespace own: 1000 segments dropped in 5.0 s because their socket was locked and its backlog full
         segments that came while a call held a socket did not fit; which socket was not seen
-        1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that is there; or a thread that only reads
+        1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that was touched before; or a thread that only reads
         ");
     }
 
