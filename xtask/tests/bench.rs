@@ -64,6 +64,7 @@ fn the_sockets_are_in_a_namespace_made_for_the_run() {
     let output = xtask(&[&arguments[..], &["true"]].concat());
     assert!(text(&output.stderr).contains("(2 hurt)"), "{}", text(&output.stderr));
     // Only the first row has 20 established sockets, so the second one fails and names its sockets.
+    let arguments = ["bench", "--sockets", "20", "--hurt", "21", "--listeners", "30", "--runs", "2", "--"];
     let output = xtask(&[&arguments[..], &["sh", "-c", count]].concat());
     assert!(!output.status.success());
     assert!(text(&output.stdout).lines().nth(2).is_some_and(|row| row.trim_start().starts_with("20")));
