@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tcproof_core::limits::is_unread;
+use tcproof_core::limits::{LOOKS, is_unread};
 use tcproof_core::snapshot::{Flow, IdleFlows, Inode, Netns, NetnsId, Protocol};
 use tcproof_core::{Absent, FlowWatch, Flows, Reading};
 
@@ -169,11 +169,16 @@ impl Watch {
                 Ok(Some(Err(_))) | Err(_) => {}
             }
         }
+        // What ended too soon to be judged gives its place to another.
+        let judged = |watch: &FlowWatch| !watch.gone || watch.samples.len() >= LOOKS;
+        let mut kept = flows.watched.iter().map(judged);
+        self.devices.retain(|_| kept.next().unwrap_or(false));
+        flows.watched.retain(judged);
     }
 
     /// How many flows are watched, or were.
     pub(crate) fn watched(&self) -> usize {
-        self.known.len()
+        self.devices.len()
     }
 
     /// Every flow that is watched, or was.

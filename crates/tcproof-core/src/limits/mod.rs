@@ -80,7 +80,7 @@ pub use close_wait_leak::worth_a_dump as close_wait_worth_a_dump;
 pub use ephemeral_ports::{usable_ports, worth_a_dump as ports_worth_a_dump};
 pub use orphans::worth_a_dump as fin_wait2_worth_a_dump;
 pub(crate) use softnet_backlog::cpus as softnet_cpus;
-pub use throttle::{in_bits, is_unread};
+pub use throttle::{LOOKS, in_bits, is_unread};
 
 /// A queue, table, range, budget or window that TCP traffic can exhaust.
 #[derive(Debug)]

@@ -11,7 +11,8 @@
 //! ## Evidence
 //! As the receiver:
 //! - `reader-slow`: data waits to be read in nearly every look, takes most of the buffer, and the window is shut, or what
-//!   arrives is all that it lets through; and the process does not saturate a CPU (else it is bound by its own work).
+//!   arrives is all that it lets through; and the process does not saturate a CPU (else it is bound by its own work; where
+//!   that can't be read it is unknown).
 //! - `buffer-fixed`, `buffer-max`: the application reads at once, a round trip brings what the window holds, and the
 //!   buffer has reached `tcp_rmem[2]` (`max`) or stands below it and does not grow (`fixed`: SO_RCVBUF,
 //!   `tcp_moderate_rcvbuf` 0, or no larger window scale). No counter of the receiver tells of it.
@@ -20,7 +21,7 @@
 //! As the sender: `peer-window`, when `tcpi_rwnd_limited` grows for most of `tcpi_busy_time` (it is exact) and the round trip
 //! shows no queue. A slow reader and a small buffer look the same from here; a window that is shut and probed (timer
 //! `persist`) hints at a reader that stops. What decides it is the receiver's side. Where that is on this host, its
-//! finding stands and this one is left out.
+//! finding stands and this one is left out. Of a server's clients it is only `near`: they take as much as they like.
 //!
 //! ## See it yourself
 //! - `ss -tmin` on both ends: `Recv-Q`, `skmem:(r…,rb…)`, `rcv_space`, `rwnd_limited`, `snd_wnd`, `rcv_wnd`, `timer:(persist`
@@ -58,9 +59,10 @@ use super::throttle::{
     watch_of, window_of_receive_buffer,
 };
 use super::{Detected, Limit, SocketSet, processes_of, unknown, whose};
-use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State};
+use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Unknown};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
+use crate::reading::Absent;
 use crate::snapshot::{FlowSample, Pid, Snapshot, Timer};
 
 /// The window of a flow's receiver.
@@ -142,14 +144,17 @@ fn cause(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Cause> {
         Some(Receiving::Reader) => return (!passes_on(ns, watch)).then_some(Cause::ReaderSlow),
         Some(Receiving::Buffer { fixed: true }) => return Some(Cause::BufferFixed),
         Some(Receiving::Buffer { fixed: false }) => return Some(Cause::BufferMax),
-        Some(Receiving::ReaderBusy | Receiving::Nothing) | None => {}
+        Some(Receiving::ReaderBusy | Receiving::ReaderUnseen | Receiving::Nothing) | None => {}
     }
-    let Some(Sending::PeerWindow { .. }) = sending(ns, watch) else { return None };
+    let Some(Sending::PeerWindow { closed, .. }) = sending(ns, watch) else { return None };
+    if !closed && throttle::may_be_full(watch) {
+        return None;
+    }
     match receiver_says(ns, watch) {
         None => Some(Cause::PeerWindow),
         Some(Receiving::Nothing) => throttle::has_distance(watch).then_some(Cause::PeerWindow),
         // The receiver's own finding says more; and an application that saturates a CPU is none.
-        Some(Receiving::Reader | Receiving::ReaderBusy | Receiving::Buffer { .. }) => None,
+        Some(_) => None,
     }
 }
 
@@ -208,7 +213,10 @@ fn headroom(interval: &Interval) -> Vec<Headroom> {
 fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
     let lags = |ns: &NetnsChange<'_>, watch: &FlowWatch| cause(ns, watch) == Some(Cause::ReaderSlow);
     let reader = interval.is_some_and(|i| i.namespaces().any(|ns| ns.watched_flows().any(|watch| lags(&ns, watch))));
-    throttle::inodes(interval, |ns, watch| cause(ns, watch).is_some() || (reader && held_back(ns, watch)))
+    let unseen = |ns: &NetnsChange<'_>, watch: &FlowWatch| receiving(ns, watch) == Some(Receiving::ReaderUnseen);
+    throttle::inodes(interval, |ns, watch| {
+        cause(ns, watch).is_some() || unseen(ns, watch) || (reader && held_back(ns, watch))
+    })
 }
 
 fn detect(interval: &Interval) -> Detected {
@@ -220,8 +228,21 @@ fn detect(interval: &Interval) -> Detected {
         for (cause, flows) in alike(&ns, |watch| cause(&ns, watch)) {
             detected.findings.extend(finding(&ns, cause, &flows));
         }
+        let unseen = ns.watched_flows().filter(|watch| receiving(&ns, watch) == Some(Receiving::ReaderUnseen));
+        detected.unknown.extend(unseen.filter_map(|watch| unseen_reader(&ns, watch)));
     }
     detected
+}
+
+/// A reader that lags behind, and nobody knows whether it sleeps or works.
+fn unseen_reader(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Unknown> {
+    let owners = ns.interval().after.owners.get(&watch.flow.inode);
+    let why = owners.and_then(|owners| owners.absent().cloned());
+    let why = why.unwrap_or_else(|| Absent::Failed {
+        what: "CPU time of a process that reads slowly".into(),
+        error: "it was not read at both ends of the window".into(),
+    });
+    unknown(&LIMIT, Some(ns.name()), "readers' CPU time", &why)
 }
 
 fn finding(ns: &NetnsChange<'_>, cause: Cause, flows: &[&FlowWatch]) -> Option<Finding> {
@@ -231,9 +252,12 @@ fn finding(ns: &NetnsChange<'_>, cause: Cause, flows: &[&FlowWatch]) -> Option<F
         Cause::BufferFixed | Cause::BufferMax => buffer(ns, watch, cause),
         Cause::PeerWindow => peer(ns, watch),
     };
+    // Clients of a server take as much as they like: a video player that is full is no fault. What a program sends by
+    // itself is meant to arrive.
+    let client = ns.listening_ports().contains(&watch.flow.local.port);
     let finding = Finding {
         limit: LIMIT.slug.into(),
-        state: State::Limiting,
+        state: if cause == Cause::PeerWindow && client { State::Near } else { State::Limiting },
         cause: cause.slug().into(),
         confidence,
         subject: subject(ns, watch, others.len() as u64),
@@ -350,9 +374,7 @@ fn buffer(ns: &NetnsChange<'_>, watch: &FlowWatch, cause: Cause) -> (String, Str
     };
     // Without the sender's side, a sender whose own buffer happens to be as large would look like this.
     let sender = other_end(ns, watch);
-    let full = sender.and_then(|(_, end)| throttle::maybe_full(end));
-    let seen = sender.is_some() && rmem(ns).is_some() && full.is_none();
-    let because = because + &full.unwrap_or_default();
+    let seen = sender.is_some() && rmem(ns).is_some();
     (summary, because, if seen { Confidence::Proven } else { Confidence::Likely })
 }
 
@@ -384,10 +406,8 @@ fn peer(ns: &NetnsChange<'_>, watch: &FlowWatch) -> (String, String, Confidence)
         Some(_) => "the receiver's side shows neither",
         None => "only the receiver's side can tell",
     };
-    let full = throttle::maybe_full(watch).filter(|_| shut == 0.0);
-    let confidence = if full.is_some() { Confidence::Likely } else { Confidence::Proven };
-    let full = full.unwrap_or_default();
-    (summary, format!("{seen}; a slow reader and a small buffer look alike from here, {side}{full}"), confidence)
+    let because = format!("{seen}; a slow reader and a small buffer look alike from here, {side}");
+    (summary, because, Confidence::Proven)
 }
 
 fn knob(ns: &NetnsChange<'_>, key: &str) -> Option<i64> {
@@ -584,7 +604,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 mod tests {
     use super::super::testing::{Host, MSS, OWN, Stream, assert_clear, detect, remedies, the_finding, unknowns};
     use super::*;
-    use crate::reading::{Absent, Reading};
+    use crate::reading::Reading;
     use crate::snapshot::{Link, LinkSettings};
     use alloc::string::ToString;
 
@@ -629,6 +649,11 @@ mod tests {
             .flow(stream)
     }
 
+    /// Its reader has time enough.
+    fn asleep(host: Host) -> Host {
+        host.owner(443, 7).process(7, "import", 10, 1024)
+    }
+
     fn cause_of(host: &Host) -> String {
         the_finding(&LIMIT, host).cause
     }
@@ -667,21 +692,24 @@ mod tests {
         assert_eq!((&*finding.cause, finding.confidence), ("reader-slow", Confidence::Proven));
         insta::assert_snapshot!(finding.summary, @"nothing arrives any more: 80.7 KiB wait to be read (median of 51 looks), so the window is shut");
         insta::assert_snapshot!(remedies(&finding), @"1. Application: import does not read from this connection at all: find what it waits for (strace, a stack trace), or close it");
-        // Whether it waits for a CPU is not known.
-        assert_eq!(the_finding(&LIMIT, &host(stopped())).confidence, Confidence::Likely);
+        // Whether it waits for a CPU is not known: nobody is accused. Nor is one that was not accepted yet.
+        assert_eq!(unknowns(&LIMIT, &host(stopped())), ["readers' CPU time of own"]);
+        let mut waiting = stopped().into_watch();
+        waiting.flow.inode = 0;
+        assert_clear(&LIMIT, &host(Stream::of(waiting)));
         // No distance at all: 5.6 MB unread over 21 µs, as measured.
         let near = slow().each(|_, s| {
             (s.min_rtt, s.rtt, s.rqueue, s.rmem_alloc, s.rcvbuf, s.rcv_wnd) =
                 (21, 21, 5_638_168, 5_716_808, 5_893_708, Some(0));
         });
-        assert_eq!(cause_of(&host(near)), "reader-slow");
+        assert_eq!(cause_of(&asleep(host(near))), "reader-slow");
         // Segments of 64 KiB, as on loopback, wait for a window that looks wide.
         let lo = |unread: u32| {
             let receiver =
                 slow().each(move |_, s| (s.min_rtt, s.rtt, s.rqueue, s.rcv_wnd) = (12, 12, unread, Some(157_000)));
             let sender = sender(157_000).each(|_, s| (s.min_rtt, s.rtt, s.snd_mss, s.unacked) = (12, 12, 65_483, 1));
             let shut = sender.each(|t, s| s.snd_wnd = Some(if t % 0.3 < 0.1 { 40_000 } else { 157_000 }));
-            host(receiver).flow_elsewhere("peer", shut)
+            asleep(host(receiver).flow_elsewhere("peer", shut))
         };
         assert_eq!(cause_of(&lo(120_000)), "reader-slow");
         assert_clear(&LIMIT, &lo(0));
@@ -779,13 +807,15 @@ mod tests {
         2. Application: if it is the buffer: no SO_RCVBUF there, and a tcp_rmem maximum that makes a window of 1.2 MiB; alone it gains 31 Mbit/s → 91 Mbit/s: then the send buffer of 1017.0 KiB binds
         ");
         // A window that is just larger than what the path holds fills its queue a little.
-        let full = the_finding(&LIMIT, &host(sender(80_480).each(|_, s| s.rtt = 26_000)));
-        assert_eq!(full.confidence, Confidence::Likely);
-        assert!(
-            full.because.ends_with("if that is a queue, the path is full and more gains nothing"),
-            "{}",
-            full.because
-        );
+        assert_clear(&LIMIT, &host(sender(80_480).each(|_, s| s.rtt = 26_000)));
+        // A server's client takes as much as it likes.
+        let client = Stream::between("10.0.0.9:443", "10.0.0.2:5000").sends(3_926_000.0);
+        let client = client.each(|t, s| {
+            (s.min_rtt, s.rtt, s.snd_wnd, s.snd_cwnd) = (20_000, 20_500, Some(80_480), 600);
+            s.rwnd_limited = (t * 9.7e5) as u64;
+        });
+        let server = host(client).listener(super::super::testing::Listen::at("0.0.0.0:443"));
+        assert_eq!(the_finding(&LIMIT, &server).state, State::Near);
         let shut = sender(80_480).each(|_, s| {
             (s.bytes_acked, s.snd_wnd, s.timer, s.rtt) = (1_000, Some(0), Timer::Persist, 31_000);
         });
@@ -799,7 +829,7 @@ mod tests {
     fn the_receiver_s_own_finding_stands_alone() {
         let both = |receiver: Stream, window| host(receiver).flow_elsewhere("peer", sender(window));
         assert_eq!(cause_of(&both(buffered(65_536, 40_240), 40_240)), "buffer-fixed");
-        assert_eq!(cause_of(&both(slow(), 30_080)), "reader-slow");
+        assert_eq!(cause_of(&asleep(both(slow(), 30_080))), "reader-slow");
         // It saturates a CPU: nobody's limit.
         let busy = both(slow(), 30_080).owner(443, 7).process(7, "unzip", 10, 1024).cpu_share(7, 0.9);
         assert_clear(&LIMIT, &busy);
@@ -833,7 +863,7 @@ mod tests {
         // Owners that were looked for and not found, as by an ordinary user, exclude no proxy.
         let unowned =
             through(1_000_000.0).both(|s| s.owners.values_mut().for_each(|pids| *pids = Reading::Present(vec![])));
-        assert_clear(&LIMIT, &unowned);
+        assert_eq!(unknowns(&LIMIT, &unowned), ["readers' CPU time of own"]);
         // Its owner is looked for also where nothing but the other side's socket tells.
         let wanted = (LIMIT.owners_wanted)(&Snapshot::default(), Some(through(1_000_000.0).interval()));
         assert!(!wanted.contains(&(OWN, 443)), "it passes on: {wanted:?}");
@@ -893,6 +923,7 @@ mod tests {
             .listener(super::super::testing::Listen::at("0.0.0.0:443"))
             .flow(second("5001"))
             .flow(second("5002"));
+        let host = asleep(host).owner(5_001, 7).owner(5_002, 7);
         let finding = the_finding(&LIMIT, &host);
         assert!(finding.subject.to_string().ends_with("and 2 more"), "{}", finding.subject);
         let open = Host::new().flow(sender(80_480).each(|_, s| s.rwnd_limited = 0));

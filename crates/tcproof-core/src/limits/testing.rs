@@ -568,6 +568,11 @@ impl Stream {
         })
     }
 
+    /// One that was made elsewhere.
+    pub(crate) fn of(watch: FlowWatch) -> Self {
+        Self { watch }
+    }
+
     /// All the looks at it.
     pub(crate) fn into_watch(self) -> FlowWatch {
         self.watch

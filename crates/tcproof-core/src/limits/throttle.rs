@@ -65,7 +65,7 @@ const NO_CPU: (f64, f64) = (0.1, 0.1);
 /// Timeouts in a row without an answer, after which a flow stands still: at least 1.4 s.
 const TIMEOUTS: u8 = 3;
 /// Looks without which nothing is said of a flow.
-const LOOKS: usize = 5;
+pub const LOOKS: usize = 5;
 
 /// What holds back what a flow sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,6 +105,8 @@ pub(crate) enum Receiving {
     Reader,
     /// It reads as fast as its CPU allows.
     ReaderBusy,
+    /// It does not read what is there, and whether it is short of CPU time could not be seen.
+    ReaderUnseen,
     /// The receive buffer: `fixed` by the application (or not allowed to grow), else as large as the knob allows.
     Buffer {
         /// By SO_RCVBUF, or by `tcp_moderate_rcvbuf`.
@@ -168,15 +170,22 @@ fn is_open_path(watch: &FlowWatch) -> bool {
     has_distance(watch) && queueing(watch).is_some_and(|factor| factor < QUEUE)
 }
 
-/// What remains to be said where the round trip is a little longer than the shortest one: a window or a buffer that is just
-/// larger than what the path holds fills its queue a little, and looks like one that is just too small over a path whose
-/// round trip varies.
-pub(crate) fn maybe_full(watch: &FlowWatch) -> Option<String> {
-    let factor = queueing(watch)?;
-    let longer = watch.min_rtt()? * (factor - 1.0);
-    (factor >= MAYBE_QUEUE.0 && longer >= MAYBE_QUEUE.1).then(|| {
-        format!("; the round trip is {factor:.1} times the shortest: if that is a queue, the path is full and more gains nothing")
-    })
+/// Whether the round trip is longer than the shortest one by so much that the path may be full: a window or a buffer that is
+/// just larger than what the path holds fills its queue a little. One that is just too small, over a path whose round trip
+/// varies, looks alike: nobody is accused then.
+pub(crate) fn may_be_full(watch: &FlowWatch) -> bool {
+    is_longer(watch, queueing(watch))
+}
+
+fn is_longer(watch: &FlowWatch, factor: Option<f64>) -> bool {
+    let (Some(factor), Some(shortest)) = (factor, watch.min_rtt()) else { return false };
+    factor >= MAYBE_QUEUE.0 && shortest * (factor - 1.0) >= MAYBE_QUEUE.1
+}
+
+/// Likewise for a receiver whose sender can't be seen, by the round trip of its window.
+fn may_be_full_for_receiver(watch: &FlowWatch) -> bool {
+    let trip = watch.median(|sample| sample.rcv_rtt > 0, |sample| sample.rcv_rtt.into()) as f64 / 1e6;
+    is_longer(watch, watch.min_rtt().map(|shortest| trip / shortest))
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -228,7 +237,7 @@ pub(crate) fn sending(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Sending
         let grows = !closed && window_grows(watch);
         return Some(if grows { Sending::Growing } else { Sending::PeerWindow { share: rwnd, closed } });
     }
-    if rwnd < HARDLY && send_buffer_is_full(watch) && is_open_path(watch) {
+    if rwnd < HARDLY && send_buffer_is_full(watch) && is_open_path(watch) && !may_be_full(watch) {
         return Some(match send_buffer_size(ns, watch) {
             Size::Growing => Sending::Growing,
             size => Sending::SendBuffer { fixed: size == Size::Fixed },
@@ -331,8 +340,20 @@ pub(crate) fn receiving(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Option<Recei
     // Over no distance a window that holds the sender back can only be one that is not read.
     let near = sender.is_some() && !has_distance(watch);
     if lags(watch, near) {
-        let busy = is_saturated(ns.interval(), watch.flow.inode);
-        return Some(if busy { Receiving::ReaderBusy } else { Receiving::Reader });
+        return Some(match cpu_share(ns.interval(), watch.flow.inode) {
+            // Nobody has accepted it yet: the accept queue's business.
+            _ if watch.flow.inode == 0 => Receiving::Nothing,
+            None => Receiving::ReaderUnseen,
+            Some(_) if is_saturated(ns.interval(), watch.flow.inode) => Receiving::ReaderBusy,
+            Some(_) => Receiving::Reader,
+        });
+    }
+    let full = match other_end(ns, watch) {
+        Some((_, end)) => may_be_full(end),
+        None => may_be_full_for_receiver(watch),
+    };
+    if full {
+        return Some(Receiving::Nothing);
     }
     let read = |sample: &FlowSample| f64::from(sample.rqueue) <= receive_window(sample) as f64 * READ;
     if fills_window(watch, AT_RECEIVE_WINDOW) && watch.share(any, read).unwrap_or(0.0) >= MOSTLY {
@@ -631,6 +652,7 @@ fn receiving_in_words(receiving: Receiving) -> &'static str {
     match receiving {
         Receiving::Reader => "reader",
         Receiving::ReaderBusy => "reader-cpu",
+        Receiving::ReaderUnseen => "reader",
         Receiving::Buffer { .. } => "receive-window",
         Receiving::Nothing => "sender",
     }
