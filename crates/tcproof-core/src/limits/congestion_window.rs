@@ -54,7 +54,7 @@ use super::congestion_control::{
 use super::throttle::{
     self, Sending, alike, in_bits, in_bytes, in_ms, next_ceiling, queueing, sending, subject, watch_of,
 };
-use super::{Detected, Limit, SocketSet, unknown};
+use super::{Detected, Limit, SocketSet};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
@@ -109,9 +109,7 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 fn detect(interval: &Interval) -> Detected {
     let mut detected = Detected::default();
     for ns in interval.namespaces() {
-        if let Some(why) = ns.flows().absent() {
-            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
-        }
+        detected.unknown.extend(throttle::unjudged(&LIMIT, &ns));
         for (restarting, flows) in alike(&ns, |watch| restarting(&ns, watch)) {
             detected.findings.extend(finding(&ns, restarting, &flows));
         }

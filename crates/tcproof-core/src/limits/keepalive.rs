@@ -51,7 +51,7 @@ use alloc::vec::Vec;
 
 use super::stall::{self, Stall, stall, unanswered, waited};
 use super::throttle::{self, alike, in_bytes, subject, watch_of};
-use super::{Detected, Limit, SocketSet, owners_of, unknown, whose};
+use super::{Detected, Limit, SocketSet, owners_of, whose};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
@@ -126,9 +126,7 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 fn detect(interval: &Interval) -> Detected {
     let mut detected = Detected::default();
     for ns in interval.namespaces() {
-        if let Some(why) = ns.flows().absent() {
-            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
-        }
+        detected.unknown.extend(throttle::unjudged(&LIMIT, &ns));
         for (others, flows) in alike(&ns, |watch| silent(&ns, watch)) {
             detected.findings.extend(unanswered_data(&ns, others, &flows));
         }

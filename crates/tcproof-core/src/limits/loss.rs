@@ -54,7 +54,7 @@ use super::congestion_control::{
     self, ALGORITHM, ALLOWED, AVAILABLE, Losses, called, ignores_losses, is_cut_anywhere, loss_based_rate, trial_of_bbr,
 };
 use super::throttle::{self, Sending, alike, in_bits, in_ms, next_ceiling, other_end, sending, subject, watch_of};
-use super::{Detected, Limit, SocketSet, softnet_cpus, unknown};
+use super::{Detected, Limit, SocketSet, softnet_cpus};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
@@ -255,9 +255,7 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 fn detect(interval: &Interval) -> Detected {
     let mut detected = Detected::default();
     for ns in interval.namespaces() {
-        if let Some(why) = ns.flows().absent() {
-            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
-        }
+        detected.unknown.extend(throttle::unjudged(&LIMIT, &ns));
         for (cause, flows) in alike(&ns, |watch| cause(&ns, watch)) {
             detected.findings.extend(finding(&ns, cause, &flows));
         }

@@ -44,7 +44,7 @@ use alloc::vec::Vec;
 
 use super::stall::{self, Sign, Stall, stall, unanswered, waited};
 use super::throttle::{self, alike, in_bytes, subject, watch_of};
-use super::{Detected, Limit, SocketSet, unknown};
+use super::{Detected, Limit, SocketSet};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Unknown};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
@@ -90,9 +90,7 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 fn detect(interval: &Interval) -> Detected {
     let mut detected = Detected::default();
     for ns in interval.namespaces() {
-        if let Some(why) = ns.flows().absent() {
-            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
-        }
+        detected.unknown.extend(throttle::unjudged(&LIMIT, &ns));
         // Alike whatever the sign is: one path, one finding, with the best of the signs.
         for ((), flows) in alike(&ns, |watch| sign(&ns, watch).map(|_| ())) {
             detected.findings.extend(finding(&ns, &flows));

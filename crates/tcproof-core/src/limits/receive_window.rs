@@ -222,9 +222,7 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 fn detect(interval: &Interval) -> Detected {
     let mut detected = Detected::default();
     for ns in interval.namespaces() {
-        if let Some(why) = ns.flows().absent() {
-            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
-        }
+        detected.unknown.extend(throttle::unjudged(&LIMIT, &ns));
         for (cause, flows) in alike(&ns, |watch| cause(&ns, watch)) {
             detected.findings.extend(finding(&ns, cause, &flows));
         }

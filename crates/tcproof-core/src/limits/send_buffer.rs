@@ -52,7 +52,7 @@ use super::throttle::{
     self, Sending, affordable, alike, alone, cwnd_bytes, in_bits, in_bytes, in_flight, in_ms, in_percent, next_ceiling,
     payload_of_send_buffer, queueing, sending, sndbuf_share, subject, wanted, watch_of,
 };
-use super::{Detected, Limit, SocketSet, unknown, whose};
+use super::{Detected, Limit, SocketSet, whose};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
@@ -104,9 +104,7 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 fn detect(interval: &Interval) -> Detected {
     let mut detected = Detected::default();
     for ns in interval.namespaces() {
-        if let Some(why) = ns.flows().absent() {
-            detected.unknown.extend(unknown(&LIMIT, Some(ns.name()), "flows", why));
-        }
+        detected.unknown.extend(throttle::unjudged(&LIMIT, &ns));
         for (fixed, flows) in alike(&ns, |watch| fixed(&ns, watch)) {
             detected.findings.extend(finding(&ns, fixed, &flows));
         }
@@ -373,5 +371,9 @@ mod tests {
         }
         let blind = Host::of(interval);
         assert_eq!(unknowns(&LIMIT, &blind), ["flows of own"]);
+        // A window of a moment.
+        let mut watch = limited(131_072).into_watch();
+        watch.samples.truncate(2);
+        assert_eq!(unknowns(&LIMIT, &host(Stream::of(watch))), ["flows of own"]);
     }
 }

@@ -10,11 +10,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::congestion_control::{holds_back, loss_ceiling, restarts_after_idle};
-use super::{SocketSet, owners_of, percent, processes_of};
+use super::{Limit, SocketSet, owners_of, percent, processes_of, unknown};
 use crate::diagnose::FlowNote;
-use crate::finding::Subject;
+use crate::finding::{Subject, Unknown};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
+use crate::reading::Reading;
 use crate::snapshot::{FlowSample, Protocol, Timer};
 
 /// A flow with something to send for less than this share of the time waits for its application.
@@ -119,6 +120,21 @@ pub(crate) enum Receiving {
 /// Whether there are looks enough at a flow to say anything.
 fn is_seen(watch: &FlowWatch) -> bool {
     watch.samples.len() >= LOOKS && watch.seconds() > 0.0
+}
+
+/// Why a limit of flows can say nothing of a namespace that has some: they could not be looked at, or not often enough.
+pub(crate) fn unjudged(limit: &Limit, ns: &NetnsChange<'_>) -> Option<Unknown> {
+    let flows = match ns.flows() {
+        Reading::Present(flows) => flows,
+        Reading::Absent(why) => return unknown(limit, Some(ns.name()), "flows", &why),
+    };
+    let looks = flows.watched.iter().map(|watch| watch.samples.len()).max()?;
+    (looks < LOOKS).then(|| Unknown {
+        limit: limit.slug.into(),
+        reading: format!("flows of {}", ns.name()),
+        because: format!("{looks} looks at a flow tell nothing"),
+        would_need: Some("a longer window (--for 5s)".into()),
+    })
 }
 
 fn busy(sample: &FlowSample) -> bool {
