@@ -12,7 +12,7 @@ use crate::json;
 use crate::layout::{Cell, Role, Screen, Style, count, few, thousands};
 use crate::text::header;
 
-/// The JSON Schema of [`json`].
+/// The JSON Schema of [`json()`].
 pub const SCHEMA: &str = include_str!("../schema/path-1.schema.json");
 
 /// Columns in front of every text, as on the first screen of `check`.
