@@ -569,10 +569,10 @@ pub(crate) fn inodes(
     wanted
 }
 
-/// Events of traffic hurt, for the order of findings: each flow counts for every round trip it was held back in.
+/// Traffic hurt, for the order of findings: each flow counts once for every second it was held back in. A limit of the whole
+/// host that drops segments by the hundred comes before the flows that feel it.
 pub(crate) fn hurt(flows: &[&FlowWatch]) -> u64 {
-    let trips = |watch: &&FlowWatch| watch.seconds() / watch.min_rtt().unwrap_or(0.001).max(0.001);
-    flows.iter().map(|watch| trips(watch) as u64).fold(0, u64::saturating_add)
+    flows.iter().map(|watch| watch.seconds() as u64 + 1).fold(0, u64::saturating_add)
 }
 
 /// The subject of a finding about a flow, and how many more are alike.
