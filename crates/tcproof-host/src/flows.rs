@@ -199,8 +199,8 @@ impl Watch {
 }
 
 /// The control groups that flows were made in, by their files.
-pub(crate) fn made_in<'a>(flows: impl Iterator<Item = &'a FlowWatch>) -> BTreeMap<Inode, u64> {
-    flows.filter_map(|watch| Some((watch.flow.inode, watch.flow.cgroup_id?))).collect()
+pub(crate) fn made_in<'a>(flows: impl Iterator<Item = &'a FlowWatch>) -> BTreeMap<Inode, Option<u64>> {
+    flows.map(|watch| (watch.flow.inode, watch.flow.cgroup_id)).collect()
 }
 
 /// Open connections of a namespace: `inuse` counts whatever is not in TIME_WAIT, also listeners.

@@ -54,14 +54,16 @@ pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<
     let mut interval = Interval::default();
     interval.before = watch.snapshot(&mut interval.looks, None);
     let wanted = sockets_of_interest(&interval.before, None);
-    watch.find_owners(&mut interval.before, &wanted, &BTreeMap::new());
+    watch.find_owners(&mut interval.before, &wanted, &BTreeMap::new(), &[]);
     watch.look_on(&mut interval.before, options.window, &mut interval.looks, progress);
     interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
     interval.after.unseen = std::mem::take(&mut watch.unseen);
     let wanted = sockets_of_interest(&interval.after, Some(&interval));
     let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
     let made_in = flows::made_in(seen);
-    watch.find_owners(&mut interval.after, &wanted, &made_in);
+    // Those that held something at the start, before all others.
+    let first: Vec<Pid> = interval.before.processes.keys().copied().collect();
+    watch.find_owners(&mut interval.after, &wanted, &made_in, &first);
     Ok(interval)
 }
 
@@ -183,7 +185,7 @@ impl Watch<'_> {
                 next_choice = start.elapsed() + (cost * flows::REST).max(CHOOSE_EVERY);
                 // Whether their readers are busy or asleep is told by their CPU time from here to the end.
                 let made_in = flows::made_in(self.places.iter().flat_map(|place| place.flows.seen()));
-                self.find_owners(before, &unread, &made_in);
+                self.find_owners(before, &unread, &made_in, &[]);
             } else if elapsed >= next_sample {
                 self.look_at_flows();
                 next_sample = elapsed + sample_every;
@@ -235,11 +237,17 @@ impl Watch<'_> {
         }
     }
 
-    fn find_owners(&self, snapshot: &mut Snapshot, wanted: &SocketSet, made_in: &BTreeMap<Inode, u64>) {
+    fn find_owners(
+        &self,
+        snapshot: &mut Snapshot,
+        wanted: &SocketSet,
+        made_in: &BTreeMap<Inode, Option<u64>>,
+        first: &[Pid],
+    ) {
         if !wanted.is_empty() {
             // Read anew: workers may have been forked since the start.
             let pids = netns::pids(self.root);
-            process::find_owners(self.root, snapshot, wanted, &pids, made_in);
+            process::find_owners(self.root, snapshot, wanted, &pids, made_in, first);
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::{Root, cgroup, procfs};
 
 /// Command lines are kept up to this many bytes: a setting that names a backlog stands near the front.
 const CMDLINE_BYTES: usize = 4096;
+/// Descriptors of a process that serves many connections of its own.
+const MANY: u64 = 256;
 /// With more candidates than this it is cheaper to find the control group first.
 const FEW: usize = 64;
 
@@ -58,23 +60,29 @@ fn open_descriptors(root: &Root, pid: Pid) -> Result<u64, Absent> {
 }
 
 /// Finds who holds the sockets and reads those processes into the snapshot. `pids` are the processes of each namespace,
-/// `made_in` the control groups that flows were made in, by their files.
+/// `made_in` the control groups that flows were made in, by their files. Where only flows are asked for and all
+/// have a holder, processes with very many descriptors are not read any more: they are other servers.
 pub(crate) fn find_owners(
     root: &Root,
     snapshot: &mut Snapshot,
     wanted: &BTreeSet<(NetnsId, Inode)>,
     pids: &BTreeMap<NetnsId, Vec<Pid>>,
-    made_in: &BTreeMap<Inode, u64>,
+    made_in: &BTreeMap<Inode, Option<u64>>,
+    first: &[Pid],
 ) {
     let namespaces: BTreeSet<NetnsId> = wanted.iter().map(|(ns, _)| *ns).collect();
     for ns in namespaces {
         let inodes: BTreeSet<Inode> = wanted.iter().filter(|(of, _)| *of == ns).map(|(_, inode)| *inode).collect();
         let everyone = pids.get(&ns).map_or(&[][..], Vec::as_slice);
-        let mut search = Search { root, inodes: &inodes, holders: BTreeMap::new(), refused: false };
+        let flows_only = inodes.iter().all(|inode| made_in.contains_key(inode));
+        let mut search = Search { root, inodes: &inodes, flows_only, holders: BTreeMap::new(), refused: false };
+        if flows_only {
+            search.run(first.iter().copied().filter(|pid| everyone.contains(pid)));
+        }
         if everyone.len() > FEW
             && let Some(netns) = snapshot.namespaces.get(&ns)
         {
-            let flows = made_in.iter().filter(|(inode, _)| inodes.contains(inode)).map(|(_, cgroup)| *cgroup);
+            let flows = made_in.iter().filter(|(inode, _)| inodes.contains(inode)).filter_map(|(_, cgroup)| *cgroup);
             let groups: BTreeSet<u64> = cgroups_of(netns, &inodes).into_iter().chain(flows).collect();
             let near: BTreeSet<Pid> = groups.iter().flat_map(|id| cgroup::pids(root, *id)).collect();
             search.run(near.iter().copied());
@@ -118,6 +126,8 @@ fn cgroups_of(netns: &Netns, inodes: &BTreeSet<Inode>) -> BTreeSet<u64> {
 struct Search<'a> {
     root: &'a Root,
     inodes: &'a BTreeSet<Inode>,
+    /// Whether they are connections, which few processes share.
+    flows_only: bool,
     holders: BTreeMap<Inode, BTreeSet<Pid>>,
     /// Whether a process would not show its descriptors.
     refused: bool,
@@ -126,6 +136,11 @@ struct Search<'a> {
 impl Search<'_> {
     fn run(&mut self, pids: impl Iterator<Item = Pid>) {
         for pid in pids {
+            // A process that shares a connection (a monitor and its child, as of sshd) has few others.
+            let found = self.flows_only && self.holders.len() == self.inodes.len();
+            if found && open_descriptors(self.root, pid).is_ok_and(|open| open > MANY) {
+                continue;
+            }
             let directory = format!("proc/{pid}/fd");
             let entries = match self.root.list_dir(&directory) {
                 Ok(entries) => entries,
@@ -134,10 +149,15 @@ impl Search<'_> {
                     continue;
                 }
             };
+            let mut here = BTreeSet::new();
             for entry in entries {
+                if here.len() == self.inodes.len() {
+                    break;
+                }
                 let link = self.root.read_link(&format!("{directory}/{entry}")).unwrap_or_default();
                 if let Some(inode) = socket_inode(&link).filter(|inode| self.inodes.contains(inode)) {
                     self.holders.entry(inode).or_default().insert(pid);
+                    here.insert(inode);
                 }
             }
         }
@@ -160,7 +180,14 @@ mod tests {
         let (ns, me) = (NetnsId(1), std::process::id());
         let mut snapshot = Snapshot::default();
         let pids = BTreeMap::from([(ns, vec![me])]);
-        find_owners(&Root::new("/"), &mut snapshot, &BTreeSet::from([(ns, inode), (ns, 1)]), &pids, &BTreeMap::new());
+        find_owners(
+            &Root::new("/"),
+            &mut snapshot,
+            &BTreeSet::from([(ns, inode), (ns, 1)]),
+            &pids,
+            &BTreeMap::new(),
+            &[],
+        );
         assert_eq!(snapshot.owners[&inode], Reading::Present(vec![me]));
         assert_eq!(snapshot.owners[&1], Reading::Present(vec![]));
         let process = &snapshot.processes[&me];
