@@ -16,7 +16,7 @@ use crate::finding::{Subject, Unknown};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::Reading;
-use crate::snapshot::{FlowSample, Protocol, Timer};
+use crate::snapshot::{FlowSample, Netns, Protocol, Timer};
 
 /// A flow with something to send for less than this share of the time waits for its application.
 const BUSY: f64 = 0.5;
@@ -126,6 +126,14 @@ fn is_seen(watch: &FlowWatch) -> bool {
 pub(crate) fn unjudged(limit: &Limit, ns: &NetnsChange<'_>) -> Option<Unknown> {
     let flows = match ns.flows() {
         Reading::Present(flows) => flows,
+        Reading::Absent(why) if why.is_not_needed() && began_within(ns) => {
+            return Some(Unknown {
+                limit: limit.slug.into(),
+                reading: format!("flows of {}", ns.name()),
+                because: "there were none at the start, so those that began later were not looked at".into(),
+                would_need: Some("another run while they last".into()),
+            });
+        }
         Reading::Absent(why) => return unknown(limit, Some(ns.name()), "flows", &why),
     };
     let looks = flows.watched.iter().map(|watch| watch.samples.len()).max()?;
@@ -135,6 +143,12 @@ pub(crate) fn unjudged(limit: &Limit, ns: &NetnsChange<'_>) -> Option<Unknown> {
         because: format!("{looks} looks at a flow tell nothing"),
         would_need: Some("a longer window (--for 5s)".into()),
     })
+}
+
+/// Whether a namespace without a connection at the start has one at the end.
+fn began_within(ns: &NetnsChange<'_>) -> bool {
+    let open = |netns: &Netns| netns.counter("Tcp.CurrEstab").value().copied();
+    open(ns.before) == Some(0) && open(ns.after).is_some_and(|open| open > 0)
 }
 
 fn busy(sample: &FlowSample) -> bool {
