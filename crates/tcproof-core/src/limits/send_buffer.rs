@@ -372,9 +372,11 @@ mod tests {
         let blind = Host::of(interval);
         assert_eq!(unknowns(&LIMIT, &blind), ["flows of own"]);
         // The first connection began within the window.
-        let open = |before, n| {
-            let set = move |ns: &mut crate::snapshot::Netns, n| drop(ns.counters.insert("Tcp.CurrEstab".into(), n));
-            Host::new().ns(move |ns| set(ns, before)).ns_after(move |ns| set(ns, n))
+        let open = |before, after| {
+            let set = |ns: &mut crate::snapshot::Netns, open: u64| {
+                ns.counters.insert("Tcp.CurrEstab".into(), open);
+            };
+            Host::new().ns(move |ns| set(ns, before)).ns_after(move |ns| set(ns, after))
         };
         assert_eq!(unknowns(&LIMIT, &open(0, 3)), ["flows of own"]);
         assert_clear(&LIMIT, &open(0, 0));
