@@ -6,15 +6,20 @@
 
 extern crate alloc;
 
+pub mod counters;
 mod diagnose;
 mod finding;
 mod flow;
 mod interval;
+pub mod knobs;
 pub mod limits;
+pub mod lint;
+mod page;
 pub mod path;
 mod reading;
 mod servers;
 pub mod snapshot;
+mod version;
 
 pub use diagnose::{Diagnosis, FlowNote, Verdict, diagnose, sockets_of_interest};
 pub use finding::{Confidence, Evidence, Finding, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown};
@@ -23,3 +28,4 @@ pub use interval::{Interval, ListenDrops, ListenerWatch, Looks, NetnsChange};
 pub use reading::{Absent, Reading};
 pub use servers::{ListenSetting, listen_setting, requested_backlog};
 pub use snapshot::Snapshot;
+pub use version::Version;

@@ -17,6 +17,7 @@ mod process;
 pub mod procfs;
 mod root;
 pub mod rtnl;
+pub mod settings;
 mod sysfs;
 mod system;
 

@@ -116,12 +116,7 @@ pub struct Limit {
 impl Limit {
     /// The page: the `//!` header of its file.
     pub fn page(&self) -> String {
-        let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
-        lines.fold(String::new(), |mut page, line| {
-            page.push_str(line.strip_prefix(' ').unwrap_or(line));
-            page.push('\n');
-            page
-        })
+        crate::page::of_source(self.source)
     }
 
     /// The limit with that slug.

@@ -1,0 +1,5 @@
+//! The TcpExt group of /proc/net/netstat.
+
+use super::Counter;
+
+pub(super) static COUNTERS: &[Counter] = &[];

@@ -1,0 +1,266 @@
+//! What a knob's value looks like, which values the kernel takes, and which of those make sense.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// The kind of a knob's value.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// One whole number.
+    Number {
+        /// What the kernel takes.
+        kernel: Bounds,
+        /// What makes sense: tcproof refuses the rest.
+        sane: Bounds,
+    },
+    /// One of a few numbers, each with its meaning.
+    Choice {
+        /// What the kernel takes.
+        kernel: Bounds,
+        /// The numbers that mean something.
+        meanings: &'static [(i64, &'static str)],
+    },
+    /// Bits that are added up, each with its meaning.
+    Flags {
+        /// What the kernel takes.
+        kernel: Bounds,
+        /// The bits that mean something.
+        meanings: &'static [(i64, &'static str)],
+    },
+    /// Three numbers that must not descend, which the kernel does not check.
+    Triple {
+        /// What the kernel takes for each.
+        kernel: Bounds,
+        /// What makes sense for each.
+        sane: Bounds,
+    },
+    /// The lowest and the highest port.
+    PortRange,
+    /// Ports and ranges of ports, parted by commas.
+    PortList,
+    /// A name, such as a congestion control's.
+    Name,
+    /// Names, parted by blanks.
+    Names,
+    /// A set of CPUs, as hexadecimal mask or as list.
+    Cpus,
+    /// One or two keys of 32 hexadecimal digits, in four groups.
+    Key,
+    /// Can only be read.
+    ReadOnly,
+}
+
+/// Whole numbers from `min` to `max`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The least.
+    pub min: i64,
+    /// The greatest.
+    pub max: i64,
+}
+
+impl Bounds {
+    /// `int`, unchecked.
+    pub const INT: Self = Self::new(i32::MIN as i64, i32::MAX as i64);
+    /// `int` that must not be negative.
+    pub const NOT_NEGATIVE: Self = Self::new(0, i32::MAX as i64);
+    /// A byte.
+    pub const U8: Self = Self::new(0, 255);
+    /// Off and on.
+    pub const SWITCH: Self = Self::new(0, 1);
+
+    /// From `min` to `max`.
+    pub const fn new(min: i64, max: i64) -> Self {
+        Self { min, max }
+    }
+
+    fn contain(self, number: i64) -> bool {
+        (self.min..=self.max).contains(&number)
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The kernel answers EINVAL, or takes only a part of it: why.
+    Refused(String),
+    /// The kernel takes it, though it makes no sense: why.
+    Nonsense(String),
+}
+
+impl Kind {
+    /// The off switch and the on switch, where the kernel checks that it is one of them.
+    pub const SWITCH: Self =
+        Self::Choice { kernel: Bounds::SWITCH, meanings: &[(0, "off"), (1, "on")] };
+    /// The same, where the kernel takes any byte.
+    pub const LOOSE_SWITCH: Self = Self::Choice { kernel: Bounds::U8, meanings: &[(0, "off"), (1, "on")] };
+
+    /// How many numbers a value has; none for what is not made of a fixed count of numbers.
+    fn count(&self) -> Option<usize> {
+        match self {
+            Self::Number { .. } | Self::Choice { .. } | Self::Flags { .. } => Some(1),
+            Self::PortRange => Some(2),
+            Self::Triple { .. } => Some(3),
+            Self::PortList | Self::Name | Self::Names | Self::Cpus | Self::Key | Self::ReadOnly => None,
+        }
+    }
+
+    /// A value's numbers, read as the kernel reads them; empty when it has none.
+    pub fn numbers(&self, text: &str) -> Vec<i64> {
+        match self.count() {
+            Some(_) => numbers(text).unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether a value makes sense.
+    ///
+    /// # Errors
+    /// Why not, and whether the kernel says so too.
+    pub fn judge(&self, text: &str) -> Result<(), Wrong> {
+        let numbers = match self.count() {
+            Some(count) => {
+                let numbers = numbers(text).map_err(Wrong::Refused)?;
+                if numbers.len() != count {
+                    let (found, s) = (numbers.len(), if count == 1 { "" } else { "s" });
+                    return Err(Wrong::Refused(format!("expected {count} number{s}, found {found}")));
+                }
+                numbers
+            }
+            None => Vec::new(),
+        };
+        match self {
+            Self::Number { kernel, sane } => in_bounds(&numbers, *kernel, *sane),
+            Self::Choice { kernel, meanings } => {
+                in_bounds(&numbers, *kernel, *kernel)?;
+                match numbers.iter().find(|n| !meanings.iter().any(|(known, _)| known == *n)) {
+                    None => Ok(()),
+                    Some(n) => Err(Wrong::Nonsense(format!("{n} means nothing: {}", known(meanings)))),
+                }
+            }
+            Self::Flags { kernel, meanings } => {
+                in_bounds(&numbers, *kernel, *kernel)?;
+                let all = meanings.iter().fold(0, |all, (bit, _)| all | bit);
+                match numbers.iter().find(|n| *n & !all != 0) {
+                    None => Ok(()),
+                    Some(n) => Err(Wrong::Nonsense(format!("{n} has bits that mean nothing: {}", known(meanings)))),
+                }
+            }
+            Self::Triple { kernel, sane } => {
+                in_bounds(&numbers, *kernel, *sane)?;
+                match numbers.is_sorted() {
+                    true => Ok(()),
+                    false => Err(Wrong::Nonsense("minimum, default and maximum must not descend".into())),
+                }
+            }
+            Self::PortRange => {
+                in_bounds(&numbers, Bounds::new(0, 65_535), Bounds::new(1, 65_535))?;
+                match numbers.is_sorted() {
+                    true => Ok(()),
+                    false => Err(Wrong::Refused("the lowest port comes first".into())),
+                }
+            }
+            Self::PortList => port_list(text).map_err(Wrong::Refused),
+            Self::Name if text.split_ascii_whitespace().count() != 1 => Err(Wrong::Refused("expected one name".into())),
+            Self::Key => key(text).map_err(Wrong::Refused),
+            Self::ReadOnly => Err(Wrong::Refused("it can only be read".into())),
+            Self::Name | Self::Names | Self::Cpus => Ok(()),
+        }
+    }
+}
+
+fn in_bounds(numbers: &[i64], kernel: Bounds, sane: Bounds) -> Result<(), Wrong> {
+    if let Some(n) = numbers.iter().find(|n| !kernel.contain(**n)) {
+        return Err(Wrong::Refused(format!("{n} is outside {} to {}", kernel.min, kernel.max)));
+    }
+    match numbers.iter().find(|n| !sane.contain(**n)) {
+        None => Ok(()),
+        Some(n) => Err(Wrong::Nonsense(format!("{n} makes no sense: expected {} to {}", sane.min, sane.max))),
+    }
+}
+
+fn known(meanings: &[(i64, &str)]) -> String {
+    let known: Vec<_> = meanings.iter().map(|(n, means)| format!("{n} {means}")).collect();
+    known.join(", ")
+}
+
+/// Numbers as `proc_get_long` reads them: decimal, `0x` hexadecimal, and octal after a zero, with nothing behind.
+fn numbers(text: &str) -> Result<Vec<i64>, String> {
+    text.split_ascii_whitespace().map(number).collect()
+}
+
+fn number(word: &str) -> Result<i64, String> {
+    let (minus, digits) = match word.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, word),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = match lower.strip_prefix("0x") {
+        Some(digits) => (16, digits),
+        None if lower.len() > 1 && lower.starts_with('0') => (8, &*lower),
+        None => (10, &*lower),
+    };
+    // `from_str_radix` takes a sign of its own.
+    let value = if digits.starts_with(['+', '-']) { None } else { i64::from_str_radix(digits, radix).ok() };
+    match value {
+        Some(value) if minus => Ok(-value),
+        Some(value) => Ok(value),
+        None => Err(format!("{word:?} is no whole number")),
+    }
+}
+
+fn port_list(text: &str) -> Result<(), String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(());
+    }
+    for part in text.split(',') {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        match (low.trim().parse::<u16>(), high.trim().parse::<u16>()) {
+            (Ok(low), Ok(high)) if low <= high => {}
+            _ => return Err(format!("{part:?} is neither a port nor a range of ports")),
+        }
+    }
+    Ok(())
+}
+
+fn key(text: &str) -> Result<(), String> {
+    let is_key = |key: &str| {
+        let groups: Vec<_> = key.trim().split('-').collect();
+        groups.len() == 4 && groups.iter().all(|g| g.len() == 8 && g.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    match text.split(',').count() <= 2 && text.split(',').all(is_key) {
+        true => Ok(()),
+        false => Err("expected one or two keys such as 00000000-00000000-00000000-00000000".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNT: Kind = Kind::Number { kernel: Bounds::INT, sane: Bounds::new(1, 1000) };
+    const TRIPLE: Kind = Kind::Triple { kernel: Bounds::new(1, i32::MAX as i64), sane: Bounds::new(1, i32::MAX as i64) };
+
+    #[test]
+    fn what_the_kernel_refuses_and_what_only_we_do() {
+        let refused = |kind: &Kind, text: &str| matches!(kind.judge(text), Err(Wrong::Refused(_)));
+        let nonsense = |kind: &Kind, text: &str| matches!(kind.judge(text), Err(Wrong::Nonsense(_)));
+        for text in ["", "x", "16M", "1 2", "4294967296", "0x", "1.5", "+1", "--1", "09"] {
+            assert!(refused(&COUNT, text), "{text:?}");
+        }
+        for text in ["0", "-5", "1001"] {
+            assert!(nonsense(&COUNT, text), "{text:?}");
+        }
+        for text in ["1", "1000", "0x10", "010", " 7 "] {
+            assert_eq!(COUNT.judge(text), Ok(()), "{text:?}");
+        }
+        assert!(nonsense(&TRIPLE, "8192 4096 2048") && refused(&TRIPLE, "4096 87380") && refused(&TRIPLE, "0 1 2"));
+        assert!(refused(&Kind::SWITCH, "2") && nonsense(&Kind::LOOSE_SWITCH, "2"));
+        assert!(refused(&Kind::PortRange, "65535 1024") && nonsense(&Kind::PortRange, "0 65535"));
+        assert!(refused(&Kind::PortList, "80-70") && refused(&Kind::PortList, "80;90") && refused(&Kind::ReadOnly, "1"));
+        assert_eq!(Kind::PortList.judge("8080,9000-9100"), Ok(()));
+        assert_eq!(COUNT.numbers("010"), [8], "a leading zero makes it octal");
+    }
+}

@@ -1,0 +1,32 @@
+//! What boot computes defaults from.
+
+use crate::version::Version;
+
+/// The machine that a value is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its kernel.
+    pub kernel: Version,
+    /// Its memory, where it is known.
+    pub memory: Option<Memory>,
+    /// Its online CPUs, where they are known.
+    pub cpus: Option<u32>,
+    /// Buckets of the hash of established connections (`tcp_ehash_entries`, since 6.1), where they are known.
+    pub ehash_entries: Option<u64>,
+}
+
+/// Memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// `MemTotal`, in bytes.
+    pub bytes: u64,
+    /// A page, in bytes.
+    pub page_bytes: u64,
+}
+
+impl Machine {
+    /// A kernel about whose machine nothing is known.
+    pub fn of_kernel(kernel: Version) -> Self {
+        Self { kernel, memory: None, cpus: None, ehash_entries: None }
+    }
+}

@@ -1,0 +1,5 @@
+//! Multipath TCP.
+
+use super::Knob;
+
+pub(super) static KNOBS: &[Knob] = &[];

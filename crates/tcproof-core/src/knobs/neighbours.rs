@@ -1,0 +1,5 @@
+//! The neighbour tables: link-layer addresses of the hosts on the same link.
+
+use super::Knob;
+
+pub(super) static KNOBS: &[Knob] = &[];
