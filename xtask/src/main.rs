@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use registry::Table;
 
 #[derive(Parser)]
 #[command(about = "Chores of the tcproof workspace")]
@@ -20,7 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Writes the table of limits from the files in the limits' folder
+    /// Writes the tables of limits and of lint's rules from the files in their folders
     Registry {
         /// Change nothing; exit with 1 when the table differs
         #[arg(long)]
@@ -47,7 +48,11 @@ enum Task {
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().task {
-        Task::Registry { check } => registry::run(&limits(), check),
+        Task::Registry { check } => {
+            let codes = [limits(), rules()].map(|table| table.run(check));
+            let codes: Vec<_> = codes.into_iter().collect::<Result<_>>()?;
+            Ok(codes.into_iter().find(|code| *code != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS))
+        }
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
@@ -68,8 +73,12 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir))
 }
 
-fn limits() -> PathBuf {
-    workspace().join("crates/tcproof-core/src/limits")
+fn limits() -> Table {
+    Table { thing: "limit", folder: workspace().join("crates/tcproof-core/src/limits") }
+}
+
+fn rules() -> Table {
+    Table { thing: "rule", folder: workspace().join("crates/tcproof-core/src/lint/rules") }
 }
 
 fn read(path: &Path) -> Result<String> {

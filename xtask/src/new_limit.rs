@@ -1,20 +1,20 @@
 //! Starts a limit's file.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
-use crate::{registry, write};
+use crate::registry::Table;
+use crate::write;
 
 const SKELETON: &str = include_str!("skeleton.rs.txt");
 
-pub(crate) fn run(folder: &Path, slug: &str) -> Result<ExitCode> {
+pub(crate) fn run(table: &Table, slug: &str) -> Result<ExitCode> {
     ensure!(is_kebab_case(slug), "{slug:?}: a limit's name is words of a-z and 0-9 with - between them");
-    let path = folder.join(format!("{}.rs", slug.replace('-', "_")));
+    let path = table.folder.join(format!("{}.rs", slug.replace('-', "_")));
     ensure!(!path.exists(), "{} is there already", path.display());
     write(&path, &skeleton(slug))?;
-    registry::run(folder, false)?;
+    table.run(false)?;
     println!(
         "wrote {}\nnext: its page, detect, remedy and tests; its causes in crates/tcproof-core/tests/registry.rs; \
          a scenario in crates/tcproof-lab/scenarios for each cause",
@@ -51,11 +51,12 @@ mod tests {
     fn a_new_limit_is_registered_and_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("mod.rs"), "// <limits>\n// </limits>\n").unwrap();
-        run(folder.path(), "some-limit").unwrap();
-        assert_eq!(registry::modules(folder.path()).unwrap(), ["some_limit"]);
-        assert_eq!(registry::run(folder.path(), true).unwrap(), ExitCode::SUCCESS);
-        assert!(run(folder.path(), "some-limit").is_err());
-        assert!(run(folder.path(), "Some Limit").is_err());
+        let table = Table { thing: "limit", folder: folder.path().into() };
+        run(&table, "some-limit").unwrap();
+        assert_eq!(table.modules().unwrap(), ["some_limit"]);
+        assert_eq!(table.run(true).unwrap(), ExitCode::SUCCESS);
+        assert!(run(&table, "some-limit").is_err());
+        assert!(run(&table, "Some Limit").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod cgroup_memory;
 pub mod diag;
 pub mod doctor;
 pub mod ethtool;
+mod everywhere;
 mod flows;
 mod mounts;
 mod namespace;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use everywhere::{Everywhere, counter, everywhere, knob};
 pub use observe::observe;
 pub use root::Root;
 

@@ -109,7 +109,9 @@ fn sockstat(root: &Root) -> Result<BTreeMap<String, u64>, Absent> {
 
 /// A knob's text, without the newline.
 pub(crate) fn knob(root: &Root, key: &str) -> Reading<String> {
-    root.read(&format!("proc/sys/{}", key.replace('.', "/"))).map(|text| text.trim_end().to_string()).into()
+    // A dot in a device's name is a slash in the key.
+    let path = crate::settings::swapped(key);
+    root.read(&format!("proc/sys/{path}")).map(|text| text.trim_end().to_string()).into()
 }
 
 /// A knob that is one whole number.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags};
 use rustix::io::Errno;
 
@@ -160,10 +160,22 @@ impl Root {
         Ok(names)
     }
 
+    /// The path without links, as it is on the host itself; `None` where nothing is there, or `/proc` does not tell.
+    pub fn canonical(&self, path: &str) -> Option<String> {
+        let real = |file: &OwnedFd| {
+            let link = rustix::fs::readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()).ok()?;
+            link.into_string().ok()
+        };
+        let file = real(&self.open(path, OFlags::PATH).ok()?)?;
+        let root = real(&self.open_root().ok()?)?;
+        let inside = file.strip_prefix(root.trim_end_matches('/'))?;
+        inside.starts_with('/').then(|| inside.to_string())
+    }
+
     fn fill(&self, path: &str, bytes: &mut Vec<u8>) -> Result<(), Absent> {
         bytes.clear();
         // Opening a device may do something (rewind, arm a watchdog), so look at it before. procfs holds none.
-        if !self.live {
+        if !self.is_kernels(path) {
             let file = self.open(path, OFlags::PATH).map_err(|errno| self.why(path, errno))?;
             self.regular(path, &file)?;
         }
@@ -194,16 +206,24 @@ impl Root {
         Err(Absent::Unparsable { place: shown(path), expected: "a regular file".into() })
     }
 
-    /// A live host is trusted. In any other directory links are followed as if it were `/`, so that none leads out of
-    /// it (openat2, since 5.6).
+    /// Whether a live kernel made the file, which is then trusted.
+    fn is_kernels(&self, path: &str) -> bool {
+        self.live && matches!(path.trim_start_matches('/').split('/').next(), Some("proc" | "sys"))
+    }
+
+    fn open_root(&self) -> Result<OwnedFd, Errno> {
+        rustix::fs::open(&self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// In any directory but `/` links are followed as if it were `/`, so that none leads out of it (openat2, since 5.6).
+    /// Only a live kernel's own files are trusted.
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC;
         let path = path.trim_start_matches('/');
-        if self.live {
+        if self.is_kernels(path) || self.path == Path::new("/") {
             return rustix::fs::open(self.path.join(path), flags, Mode::empty());
         }
-        let root = rustix::fs::open(&self.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+        rustix::fs::openat2(self.open_root()?, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     }
 
     fn why(&self, path: &str, errno: Errno) -> Absent {

@@ -1,9 +1,11 @@
 //! Pure renderers of what tcproof found: they look at core values, judge nothing and touch nothing.
 
 pub mod doctor;
+pub mod explain;
 mod flows;
 pub mod json;
 mod layout;
+pub mod lint;
 pub mod page;
 pub mod path;
 mod sanitize;

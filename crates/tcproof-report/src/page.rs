@@ -55,7 +55,9 @@ pub fn list(style: &Style) -> String {
         }
         screen.gap();
     }
-    screen.text(Role::Plain, "One of them: tcproof explain SLUG");
+    let more = "One of them: tcproof explain SLUG. There are also tcproof explain knobs, counters, rules and states, and a \
+                page for each knob, counter and rule.";
+    screen.text(Role::Plain, more);
     screen.finish()
 }
 
@@ -96,7 +98,7 @@ pub fn list_json() -> String {
     to_text(&List { schema: SCHEMA, limits: LIMITS.iter().map(|limit| Entry::new(limit)).collect() })
 }
 
-const SCHEMA: &str = "tcproof/explain/1";
+pub(crate) const SCHEMA: &str = "tcproof/explain/1";
 
 #[derive(Serialize)]
 struct Explain {

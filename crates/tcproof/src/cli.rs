@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tcproof_core::Version;
 use tcproof_host::Scope;
 
 /// Name the TCP limit that refuses, drops, leaks or slows connections on this host: whose it is, with which evidence, and
@@ -27,6 +28,7 @@ Exit codes:
   1   error: the answer could not be produced
   2   wrong usage
   3   --strict, and something could not be seen (and nothing worse was found)
+  10  lint: something is wrong
   12  check: something is near its limit
   13  check: something is limiting now";
 
@@ -37,8 +39,10 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show where packets pass, wait and are dropped in this host, stage by stage
     Path(PathArgs),
-    /// Explain a limit: what it is, what proves it, what only looks like it, what to do
+    /// Explain a limit, a knob, a counter or a rule: what it is, what it proves, what to do
     Explain(ExplainArgs),
+    /// Say what is wrong with the settings in files: sysctl.d as boot reads it, pods, containers, units, scripts
+    Lint(LintArgs),
     /// Say what can and cannot be seen here, why, and what would change it
     Doctor(DoctorArgs),
     /// Reproduce a failure on the real kernel, in network namespaces of its own
@@ -74,7 +78,12 @@ pub(crate) struct OutputArgs {
 impl OutputArgs {
     /// Whether JSON was asked for, either way.
     pub(crate) fn json(&self) -> bool {
-        self.json || self.format == Format::Json
+        self.format() == Format::Json
+    }
+
+    /// The format that was asked for, either way.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
     }
 }
 
@@ -86,6 +95,10 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
+    /// lint: SARIF 2.1.0, for code hosts
+    Sarif,
+    /// lint: every suggestion as a unified diff
+    Diff,
 }
 
 /// When to use colour.
@@ -161,8 +174,42 @@ pub(crate) enum FailOn {
 /// `explain`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The limit (none: the list of them)
-    pub(crate) limit: Option<String>,
+    /// A limit, a knob, a counter, a rule; or limits, knobs, counters, rules, states (none: the limits)
+    pub(crate) topic: Option<String>,
+    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Look at this directory instead of the live host
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+}
+
+/// `lint`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Files, and directories of them (none: all that boot loads, in its order)
+    pub(crate) paths: Vec<PathBuf>,
+    /// Correct what changes nothing of what boot sets; the old file stays beside the new one
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Judge for another kernel than the running one, such as 6.12
+    #[arg(long, value_name = "VERSION", value_parser = kernel)]
+    pub(crate) kernel: Option<Version>,
+    /// Judge for a machine with that much memory, such as 16G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory: Option<u64>,
+    /// Look at this directory instead of the live host
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+    /// Exit with 3 when a file could not be read
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// One line: how much is wrong
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Notes too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 /// `doctor`.
@@ -192,6 +239,10 @@ pub(crate) enum Schema {
     Check,
     /// tcproof path --json
     Path,
+    /// tcproof lint --json
+    Lint,
+    /// tcproof explain --json
+    Explain,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -215,6 +266,26 @@ fn window(text: &str) -> Result<Duration, String> {
         window if window > LONGEST => Err("too long: at most 1h".into()),
         window => Ok(window),
     }
+}
+
+fn kernel(text: &str) -> Result<Version, String> {
+    Version::of_release(text).ok_or_else(|| "expected a version such as 6.12".into())
+}
+
+/// Bytes: a whole number with K, M, G or T, each 1024 of the one before.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(format!("unknown unit {unit:?}: expected a size such as 512M or 16G")),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a size such as 512M or 16G".to_string())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "no machine has as much".into())
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -246,6 +317,18 @@ mod tests {
         }
         for text in ["0", "0s", "1y", "-1s", "", "s", "1.2.3s", "2h", "99ms", "nan", "inf", "1e400s"] {
             assert!(window(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("1024", 1024), ("512M", 512 << 20), ("16G", 16 << 30), ("16GiB", 16 << 30), ("2T", 2 << 40)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "G", "-1G", "1.5G", "1X", "99999999999T"] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 

@@ -91,8 +91,7 @@ pub enum Wrong {
 
 impl Kind {
     /// The off switch and the on switch, where the kernel checks that it is one of them.
-    pub const SWITCH: Self =
-        Self::Choice { kernel: Bounds::SWITCH, meanings: &[(0, "off"), (1, "on")] };
+    pub const SWITCH: Self = Self::Choice { kernel: Bounds::SWITCH, meanings: &[(0, "off"), (1, "on")] };
     /// The same, where the kernel takes any byte.
     pub const LOOSE_SWITCH: Self = Self::Choice { kernel: Bounds::U8, meanings: &[(0, "off"), (1, "on")] };
 
@@ -108,9 +107,19 @@ impl Kind {
 
     /// A value's numbers, read as the kernel reads them; empty when it has none.
     pub fn numbers(&self, text: &str) -> Vec<i64> {
+        self.count().map_or_else(Vec::new, |count| numbers(text, count).map(|(numbers, _)| numbers).unwrap_or_default())
+    }
+
+    /// Whether a value is made of several numbers or names, parted by blanks.
+    pub fn takes_several(&self) -> bool {
+        self.count().is_some_and(|count| count > 1) || matches!(self, Self::Names)
+    }
+
+    /// Whether two values are the same to the kernel.
+    pub fn is_same(&self, one: &str, other: &str) -> bool {
         match self.count() {
-            Some(_) => numbers(text).unwrap_or_default(),
-            None => Vec::new(),
+            Some(_) => !self.numbers(one).is_empty() && self.numbers(one) == self.numbers(other),
+            None => one.split_ascii_whitespace().eq(other.split_ascii_whitespace()),
         }
     }
 
@@ -119,28 +128,34 @@ impl Kind {
     /// # Errors
     /// Why not, and whether the kernel says so too.
     pub fn judge(&self, text: &str) -> Result<(), Wrong> {
-        let numbers = match self.count() {
-            Some(count) => {
-                let numbers = numbers(text).map_err(Wrong::Refused)?;
-                if numbers.len() != count {
-                    let (found, s) = (numbers.len(), if count == 1 { "" } else { "s" });
-                    return Err(Wrong::Refused(format!("expected {count} number{s}, found {found}")));
-                }
-                numbers
+        let Some(count) = self.count() else { return self.judge_words(text) };
+        let (numbers, rest) = numbers(text, count).map_err(Wrong::Refused)?;
+        self.judge_numbers(&numbers)?;
+        let s = if count == 1 { "" } else { "s" };
+        // The kernel takes as many numbers as it has room for, and is silent about what is missing or left over.
+        match numbers.len() {
+            found if found < count => Err(Wrong::Nonsense(format!(
+                "it sets the first {found} of {count} numbers, and leaves the others as they are"
+            ))),
+            _ if !rest.is_empty() => {
+                Err(Wrong::Nonsense(format!("the kernel takes {count} number{s} and ignores {rest:?} behind")))
             }
-            None => Vec::new(),
-        };
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_numbers(&self, numbers: &[i64]) -> Result<(), Wrong> {
         match self {
-            Self::Number { kernel, sane } => in_bounds(&numbers, *kernel, *sane),
+            Self::Number { kernel, sane } => in_bounds(numbers, *kernel, *sane),
             Self::Choice { kernel, meanings } => {
-                in_bounds(&numbers, *kernel, *kernel)?;
+                in_bounds(numbers, *kernel, *kernel)?;
                 match numbers.iter().find(|n| !meanings.iter().any(|(known, _)| known == *n)) {
                     None => Ok(()),
                     Some(n) => Err(Wrong::Nonsense(format!("{n} means nothing: {}", known(meanings)))),
                 }
             }
             Self::Flags { kernel, meanings } => {
-                in_bounds(&numbers, *kernel, *kernel)?;
+                in_bounds(numbers, *kernel, *kernel)?;
                 let all = meanings.iter().fold(0, |all, (bit, _)| all | bit);
                 match numbers.iter().find(|n| *n & !all != 0) {
                     None => Ok(()),
@@ -148,24 +163,30 @@ impl Kind {
                 }
             }
             Self::Triple { kernel, sane } => {
-                in_bounds(&numbers, *kernel, *sane)?;
+                in_bounds(numbers, *kernel, *sane)?;
                 match numbers.is_sorted() {
                     true => Ok(()),
                     false => Err(Wrong::Nonsense("minimum, default and maximum must not descend".into())),
                 }
             }
             Self::PortRange => {
-                in_bounds(&numbers, Bounds::new(0, 65_535), Bounds::new(1, 65_535))?;
+                in_bounds(numbers, Bounds::new(0, 65_535), Bounds::new(1, 65_535))?;
                 match numbers.is_sorted() {
                     true => Ok(()),
                     false => Err(Wrong::Refused("the lowest port comes first".into())),
                 }
             }
+            Self::PortList | Self::Name | Self::Names | Self::Cpus | Self::Key | Self::ReadOnly => Ok(()),
+        }
+    }
+
+    fn judge_words(&self, text: &str) -> Result<(), Wrong> {
+        match self {
             Self::PortList => port_list(text).map_err(Wrong::Refused),
             Self::Name if text.split_ascii_whitespace().count() != 1 => Err(Wrong::Refused("expected one name".into())),
             Self::Key => key(text).map_err(Wrong::Refused),
             Self::ReadOnly => Err(Wrong::Refused("it can only be read".into())),
-            Self::Name | Self::Names | Self::Cpus => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -185,9 +206,17 @@ fn known(meanings: &[(i64, &str)]) -> String {
     known.join(", ")
 }
 
-/// Numbers as `proc_get_long` reads them: decimal, `0x` hexadecimal, and octal after a zero, with nothing behind.
-fn numbers(text: &str) -> Result<Vec<i64>, String> {
-    text.split_ascii_whitespace().map(number).collect()
+/// At most `count` numbers as `proc_get_long` reads them: decimal, `0x` hexadecimal, and octal after a zero; and what
+/// is left behind them.
+fn numbers(text: &str, count: usize) -> Result<(Vec<i64>, &str), String> {
+    let mut found = Vec::new();
+    let mut rest = text.trim();
+    while found.len() < count && !rest.is_empty() {
+        let (word, behind) = rest.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((rest, ""));
+        found.push(number(word)?);
+        rest = behind.trim_start();
+    }
+    if found.is_empty() { Err("there is no number".into()) } else { Ok((found, rest)) }
 }
 
 fn number(word: &str) -> Result<i64, String> {
@@ -217,7 +246,7 @@ fn port_list(text: &str) -> Result<(), String> {
     }
     for part in text.split(',') {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
-        match (low.trim().parse::<u16>(), high.trim().parse::<u16>()) {
+        match (low.parse::<u16>(), high.parse::<u16>()) {
             (Ok(low), Ok(high)) if low <= high => {}
             _ => return Err(format!("{part:?} is neither a port nor a range of ports")),
         }
@@ -241,25 +270,28 @@ mod tests {
     use super::*;
 
     const COUNT: Kind = Kind::Number { kernel: Bounds::INT, sane: Bounds::new(1, 1000) };
-    const TRIPLE: Kind = Kind::Triple { kernel: Bounds::new(1, i32::MAX as i64), sane: Bounds::new(1, i32::MAX as i64) };
+    const TRIPLE: Kind =
+        Kind::Triple { kernel: Bounds::new(1, i32::MAX as i64), sane: Bounds::new(1, i32::MAX as i64) };
 
     #[test]
     fn what_the_kernel_refuses_and_what_only_we_do() {
         let refused = |kind: &Kind, text: &str| matches!(kind.judge(text), Err(Wrong::Refused(_)));
         let nonsense = |kind: &Kind, text: &str| matches!(kind.judge(text), Err(Wrong::Nonsense(_)));
-        for text in ["", "x", "16M", "1 2", "4294967296", "0x", "1.5", "+1", "--1", "09"] {
+        for text in ["", "x", "16M", "4294967296", "0x", "1.5", "+1", "--1", "09", "1,2"] {
             assert!(refused(&COUNT, text), "{text:?}");
         }
-        for text in ["0", "-5", "1001"] {
+        for text in ["0", "-5", "1001", "1 2", "1 # on"] {
             assert!(nonsense(&COUNT, text), "{text:?}");
         }
         for text in ["1", "1000", "0x10", "010", " 7 "] {
             assert_eq!(COUNT.judge(text), Ok(()), "{text:?}");
         }
-        assert!(nonsense(&TRIPLE, "8192 4096 2048") && refused(&TRIPLE, "4096 87380") && refused(&TRIPLE, "0 1 2"));
+        assert!(nonsense(&TRIPLE, "8192 4096 2048") && nonsense(&TRIPLE, "4096 87380") && refused(&TRIPLE, "0 1 2"));
         assert!(refused(&Kind::SWITCH, "2") && nonsense(&Kind::LOOSE_SWITCH, "2"));
         assert!(refused(&Kind::PortRange, "65535 1024") && nonsense(&Kind::PortRange, "0 65535"));
-        assert!(refused(&Kind::PortList, "80-70") && refused(&Kind::PortList, "80;90") && refused(&Kind::ReadOnly, "1"));
+        assert!(
+            refused(&Kind::PortList, "80-70") && refused(&Kind::PortList, "80, 90") && refused(&Kind::ReadOnly, "1")
+        );
         assert_eq!(Kind::PortList.judge("8080,9000-9100"), Ok(()));
         assert_eq!(COUNT.numbers("010"), [8], "a leading zero makes it octal");
     }

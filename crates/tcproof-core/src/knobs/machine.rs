@@ -29,4 +29,12 @@ impl Machine {
     pub fn of_kernel(kernel: Version) -> Self {
         Self { kernel, memory: None, cpus: None, ehash_entries: None }
     }
+
+    /// The same with that much memory, and what boot makes of it: one bucket of the established hash for each 128 KiB,
+    /// a power of two, at most 524 288 (`net/ipv4/tcp.c:tcp_init`).
+    #[must_use]
+    pub fn with_memory(self, bytes: u64) -> Self {
+        let entries = bytes.div_ceil(128 << 10).checked_next_power_of_two().unwrap_or(u64::MAX).min(512 << 10);
+        Self { memory: Some(Memory { bytes, page_bytes: 4096 }), ehash_entries: Some(entries), ..self }
+    }
 }

@@ -11,16 +11,20 @@ mod devices;
 mod files;
 mod listen;
 mod mptcp;
+mod names;
 mod neighbours;
 mod ports;
 mod recovery;
 mod removed;
+#[cfg(test)]
+mod testing;
 mod timers;
 
 use alloc::string::String;
 
 pub use kind::{Bounds, Kind, Wrong};
 pub use machine::{Machine, Memory};
+pub use names::{OTHER_NAMES, is_known, nearest, nearest_of};
 
 use crate::version::Version;
 
@@ -356,3 +360,6 @@ impl Knob {
         matches!(self.scope, Scope::Namespace { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,7 +220,7 @@ fn unparsable(key: &str, expected: &str) -> Absent {
 }
 
 /// "8080,9000-9100", or nothing.
-fn port_ranges(text: &str) -> Option<Vec<(u16, u16)>> {
+pub(crate) fn port_ranges(text: &str) -> Option<Vec<(u16, u16)>> {
     let items = text.trim().split(',').filter(|item| !item.is_empty());
     let parse = |item: &str| {
         let (low, high) = item.split_once('-').unwrap_or((item, item));

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::{Correction, File, Finding, Load, Loader, Rule, Setting, Severity, Span, Tree};
 use crate::knobs::{self, Instead, Knob, Machine, Use};
+use crate::reading::{Absent, Reading};
 
 /// A tree with its indices.
 pub struct Context<'a> {
@@ -41,9 +42,11 @@ impl<'a> Context<'a> {
 
     /// Every setting, in the order of files and lines.
     pub fn sites(&self) -> impl Iterator<Item = Site<'a>> + '_ {
-        self.tree.files.iter().enumerate().flat_map(|(index, file)| {
-            file.settings.iter().map(move |setting| Site { index, file, setting })
-        })
+        self.tree
+            .files
+            .iter()
+            .enumerate()
+            .flat_map(|(index, file)| file.settings.iter().map(move |setting| Site { index, file, setting }))
     }
 
     /// Every setting of a knob of the table that has a value, once for each key that it sets.
@@ -61,6 +64,25 @@ impl<'a> Context<'a> {
     /// The loads that a file belongs to, with their indices.
     pub fn loads_of(&self, file: usize) -> impl Iterator<Item = (usize, &'a Load)> + '_ {
         self.tree.loads.iter().enumerate().filter(move |(_, load)| load.files.contains(&file))
+    }
+
+    /// The keys that a load sets.
+    pub fn keys(&self, load: usize) -> impl Iterator<Item = &'a str> + '_ {
+        self.setters.get(load).into_iter().flat_map(|keys| keys.keys().copied())
+    }
+
+    /// Who sets a key after that site in a load; `None` when the site itself wins.
+    pub fn winner_over(&self, load: usize, site: Site<'a>, key: &str) -> Option<Site<'a>> {
+        let of_group = |other: &&Site<'a>| other.index != site.index || other.setting.group == site.setting.group;
+        let last = self.setters(load, key).iter().rev().find(of_group)?;
+        // A link makes one file stand at two places of the order: it does not shadow itself.
+        (last.index != site.index || last.setting.at != site.setting.at).then_some(*last)
+    }
+
+    /// Whether the machine has that key now, as far as it was looked at.
+    pub fn is_there_now(&self, key: &str) -> bool {
+        let now = self.tree.now.as_ref().and_then(|now| now.values.get(key));
+        now.is_some_and(|reading| !matches!(reading, Reading::Absent(Absent::NotInKernel { .. })))
     }
 
     /// Whether the files are what this machine's boot loads.

@@ -169,6 +169,23 @@ impl File {
         let (indent, rest) = line.split_at(indent);
         alloc::format!("{indent}# {rest}")
     }
+
+    /// Whether a package brings it, and an administrator is meant to go over it with a file of his own.
+    pub fn is_vendors(&self) -> bool {
+        ["/usr/", "/lib/"].iter().any(|folder| self.path.contains(folder))
+    }
+
+    /// Whether boot reads it by itself, before most modules are loaded.
+    pub fn is_read_by_boot(&self) -> bool {
+        self.format == Format::Sysctl
+    }
+}
+
+impl Setting {
+    /// Whether it sets a sysctl, not a limit of a service's processes.
+    pub fn is_sysctl(&self) -> bool {
+        self.place != Place::Service
+    }
 }
 
 impl Place {

@@ -2,7 +2,9 @@
 //! Pure: the host's side reads the files and the machine into a [`Tree`], [`lint()`] judges it.
 
 mod context;
+mod ethtool;
 mod file;
+mod fix;
 mod rules;
 
 use alloc::collections::BTreeMap;
@@ -180,6 +182,7 @@ pub fn lint(tree: &Tree) -> Report {
     for rule in RULES {
         (rule.check)(&context, &mut findings);
     }
+    findings.extend(rules::idle_allows(&context, &findings));
     findings.sort_by(|a, b| (a.file, a.at, a.rule, &a.message).cmp(&(b.file, b.at, b.rule, &b.message)));
     findings.dedup();
     let before = findings.len();

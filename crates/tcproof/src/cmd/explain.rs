@@ -1,46 +1,148 @@
-//! `tcproof explain`: a limit's page, or the list of limits.
+//! `tcproof explain`: the page of a limit, a knob, a counter or a rule, with what this host says of it; and the lists.
 
 use std::process::ExitCode;
 
+use tcproof_core::counters::{self, Counter};
+use tcproof_core::knobs::{self, Knob};
 use tcproof_core::limits::{LIMITS, Limit};
+use tcproof_core::lint::{RULES, Rule};
+use tcproof_host::{Root, counter, everywhere, knob, settings};
+use tcproof_report::Style;
+use tcproof_report::explain::{self, Here};
 use tcproof_report::page;
 
 use super::{Exit, print, style};
 use crate::cli::{ExplainArgs, OutputArgs};
 
+/// What can be explained.
+#[derive(Clone, Copy, Debug)]
+enum Topic {
+    Limit(&'static Limit),
+    Knob(&'static Knob),
+    Counter(&'static Counter),
+    Rule(&'static Rule),
+    Limits,
+    Knobs,
+    Counters,
+    Rules,
+}
+
 /// Runs it.
 pub(crate) fn run(args: &ExplainArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let style = style(output, false, false);
-    let text = match &args.limit {
-        None if output.json() => page::list_json(),
-        None => page::list(&style),
-        Some(slug) => match Limit::by_slug(slug) {
-            Some(limit) if output.json() => page::explain_json(limit),
-            Some(limit) => page::explain(limit, &style),
-            None => anyhow::bail!("{slug:?} is not a limit; {}", suggestion(slug)),
-        },
+    let topic = match &args.topic {
+        None => Topic::Limits,
+        Some(name) => {
+            topic(name).ok_or_else(|| anyhow::anyhow!("{name:?} is nothing that tcproof knows; {}", hint(name)))?
+        }
     };
+    let style = style(output, false, false);
+    let text = if output.json() { json(topic, args)? } else { text(topic, args, &style)? };
     print(&text)?;
     Ok(Exit::Done.into())
 }
 
-/// The slug that shares the most words with what was typed, or where the list is.
-fn suggestion(typed: &str) -> String {
+fn text(topic: Topic, args: &ExplainArgs, style: &Style) -> anyhow::Result<String> {
+    Ok(match topic {
+        Topic::Limit(limit) => page::explain(limit, style),
+        Topic::Knob(knob) => with_knob(knob, args, |here| explain::knob(knob, here, style))?,
+        Topic::Counter(counter) => with_counter(counter, args, |here| explain::counter(counter, here, style))?,
+        Topic::Rule(rule) => explain::rule(rule, style),
+        Topic::Limits => page::list(style),
+        Topic::Knobs => explain::knobs(style),
+        Topic::Counters => explain::counters(style),
+        Topic::Rules => explain::rules(style),
+    })
+}
+
+fn json(topic: Topic, args: &ExplainArgs) -> anyhow::Result<String> {
+    Ok(match topic {
+        Topic::Limit(limit) => page::explain_json(limit),
+        Topic::Knob(knob) => with_knob(knob, args, |here| explain::knob_json(knob, here))?,
+        Topic::Counter(counter) => with_counter(counter, args, |here| explain::counter_json(counter, here))?,
+        Topic::Rule(rule) => explain::rule_json(rule),
+        Topic::Limits => page::list_json(),
+        Topic::Knobs => explain::names_json("knobs", knobs::all().map(|knob| knob.key)),
+        Topic::Counters => explain::names_json("counters", counters::all().map(|counter| counter.name)),
+        Topic::Rules => explain::names_json("rules", RULES.iter().map(|rule| rule.slug)),
+    })
+}
+
+fn with_knob(it: &Knob, args: &ExplainArgs, show: impl FnOnce(&Here<'_, String>) -> String) -> anyhow::Result<String> {
+    let root = Root::with_proc(&args.root)?;
+    let seen = everywhere(&root, &args.netns, |root| knob(root, it.key))?;
+    Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
+}
+
+fn with_counter(
+    it: &Counter,
+    args: &ExplainArgs,
+    show: impl FnOnce(&Here<'_, u64>) -> String,
+) -> anyhow::Result<String> {
+    let root = Root::with_proc(&args.root)?;
+    let seen = everywhere(&root, &args.netns, |root| counter(root, it))?;
+    Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
+}
+
+fn topic(name: &str) -> Option<Topic> {
+    let list = match name {
+        "limits" => Some(Topic::Limits),
+        "knobs" => Some(Topic::Knobs),
+        "counters" => Some(Topic::Counters),
+        "rules" | "lint" => Some(Topic::Rules),
+        _ => None,
+    };
+    list.or_else(|| Limit::by_slug(name).map(Topic::Limit))
+        .or_else(|| Rule::by_slug(name).map(Topic::Rule))
+        .or_else(|| knob_called(name).map(Topic::Knob))
+        .or_else(|| counters::by_name(name).map(Topic::Counter))
+}
+
+/// By its key, its path, or the last part of its key where only one ends so.
+fn knob_called(name: &str) -> Option<&'static Knob> {
+    let key = name.trim_start_matches("/proc/sys/").replace('/', ".");
+    let mut ends_so = knobs::all().filter(|knob| knob.key.rsplit('.').next() == Some(&*key));
+    knobs::by_key(&key).or_else(|| ends_so.next().filter(|_| ends_so.next().is_none()))
+}
+
+/// The nearest name, or where the lists are.
+fn hint(typed: &str) -> String {
+    let names = LIMITS.iter().map(|limit| limit.slug).chain(RULES.iter().map(|rule| rule.slug));
+    let names = names.chain(knobs::all().map(|knob| knob.key)).chain(counters::all().map(|counter| counter.name));
+    let names = names.chain(["limits", "knobs", "counters", "rules", "states"]);
+    let near = knobs::nearest_of(typed, names).or_else(|| by_word(typed));
+    match near {
+        Some(name) => format!("did you mean {name}? (tcproof explain lists the limits)"),
+        None => "tcproof explain lists the limits, tcproof explain knobs the knobs".into(),
+    }
+}
+
+/// The limit that shares the most words with what was typed.
+fn by_word(typed: &str) -> Option<&'static str> {
     let typed = typed.to_ascii_lowercase();
     let words: Vec<&str> = typed.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() > 2).collect();
-    let shared = |limit: &&&Limit| words.iter().filter(|word| limit.slug.contains(**word)).count();
-    match LIMITS.iter().max_by_key(shared).filter(|limit| shared(limit) > 0) {
-        Some(limit) => format!("did you mean {}? (tcproof explain lists all)", limit.slug),
-        None => "tcproof explain lists all".into(),
-    }
+    let shared = |slug: &&str| words.iter().filter(|word| slug.contains(**word)).count();
+    LIMITS.iter().map(|limit| limit.slug).max_by_key(shared).filter(|slug| shared(slug) > 0)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn a_near_miss_is_answered_with_the_slug() {
-        assert!(super::suggestion("accept_queue").contains("accept-queue"));
-        assert!(super::suggestion("listen queue").contains("queue"));
-        assert!(!super::suggestion("zzz").contains("did you mean"));
+    fn a_near_miss_is_answered_with_the_name() {
+        assert!(hint("accept_queue").contains("accept-queue"));
+        assert!(hint("listen queue").contains("queue"));
+        assert!(hint("tcp_max_syn_backlogs").contains("net.ipv4.tcp_max_syn_backlog"));
+        assert!(!hint("zzz").contains("did you mean"));
+    }
+
+    #[test]
+    fn a_thing_has_several_names() {
+        for name in ["somaxconn", "net.core.somaxconn", "net/core/somaxconn", "/proc/sys/net/core/somaxconn"] {
+            assert!(matches!(topic(name), Some(Topic::Knob(knob)) if knob.key == "net.core.somaxconn"), "{name}");
+        }
+        assert!(matches!(topic("accept-queue"), Some(Topic::Limit(_))));
+        assert!(matches!(topic("placebo"), Some(Topic::Rule(_))));
+        assert!(topic("no-such-thing").is_none());
     }
 }

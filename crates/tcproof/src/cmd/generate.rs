@@ -53,6 +53,8 @@ pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
     match args.of {
         Schema::Check => print(tcproof_report::json::CHECK_SCHEMA)?,
         Schema::Path => print(tcproof_report::path::SCHEMA)?,
+        Schema::Lint => print(tcproof_report::lint::SCHEMA)?,
+        Schema::Explain => print(tcproof_report::explain::JSON_SCHEMA)?,
     }
     Ok(Exit::Done.into())
 }

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod lab;
+pub(crate) mod lint;
 pub(crate) mod path;
 
 use std::io::{IsTerminal, Write};
@@ -21,6 +22,7 @@ pub(crate) enum Exit {
     Done = 0,
     Failed = 1,
     Unseen = 3,
+    Pending = 10,
     Near = 12,
     Limiting = 13,
 }

@@ -1,8 +1,9 @@
-//! # A setting that does not do what it was pasted for
+//! # placebo
 //!
 //! ## What it says
-//! The kernel takes the value, and nothing changes; or something else changes than was hoped for. The best known ones
-//! are `tcp_max_syn_backlog` while SYN cookies are on, and `tcp_fin_timeout` against TIME_WAIT, which it never touches.
+//! The kernel takes the value, and nothing changes; or something else changes than was hoped for. The best known
+//! ones are `tcp_max_syn_backlog` while SYN cookies are on, and `tcp_fin_timeout` against TIME_WAIT, which it never
+//! touches.
 //!
 //! ## Why it matters
 //! Whoever reads the file next believes that the limit has been dealt with, and looks elsewhere while it hurts.
@@ -18,15 +19,15 @@
 //! net.ipv4.tcp_syncookies = 1
 //! net.core.somaxconn = 8192
 //! ```
-//! A server has to ask for as much in its own `listen(2)` backlog, too.
 //!
 //! ## What to do
-//! Take the line out, and find the true limit with `tcproof check` while it hurts. What a knob really limits stands in
-//! `tcproof explain KNOB`.
+//! Take the line out, and find the true limit with `tcproof check` while it hurts. What a knob really limits stands
+//! in `tcproof explain KNOB`.
 //!
 //! ## References
 //! Documentation/networking/ip-sysctl.rst; net/ipv4/tcp_input.c `tcp_conn_request`
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use crate::lint::{Context, Finding, Rule, Severity};
@@ -41,4 +42,10 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
     context.folklore(&RULE, found);
+    for (site, knob, _) in context.knobs() {
+        if let Some(since) = knob.exists.inert_since.filter(|since| *since <= context.machine().kernel) {
+            let message = format!("the kernel takes the value and does nothing with it, since {since}");
+            found.push(site.finding(&RULE, knob.key, message).corrected(site.off(true)));
+        }
+    }
 }

@@ -1,0 +1,5 @@
+//! The only part of tcproof that writes to a host.
+
+mod file;
+
+pub use file::{Error, replace};

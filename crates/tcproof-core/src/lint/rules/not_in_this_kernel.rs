@@ -1,0 +1,56 @@
+//! # not-in-this-kernel
+//!
+//! ## What it says
+//! The knob was removed before this kernel, or comes with a later one.
+//!
+//! ## Why it matters
+//! Boot logs an error that nobody reads, and the line does nothing. `tcp_tw_recycle` still stands in thousands of
+//! files, years after 4.12 took it out for breaking clients behind NAT.
+//!
+//! ## Bad
+//! ```
+//! net.ipv4.tcp_tw_recycle = 1
+//! ```
+//!
+//! ## Good
+//! ```
+//! -net.ipv4.tcp_tw_reuse_delay = 500
+//! ```
+//!
+//! ## What to do
+//! Take the line out. Where one file serves several kernels, a `-` before the key says so: the loaders then say
+//! nothing where it is missing.
+//!
+//! ## References
+//! sysctl.d(5); the knob's own page: `tcproof explain KNOB`
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::lint::{Context, Finding, Rule, Severity};
+
+pub(super) static RULE: Rule = Rule {
+    slug: "not-in-this-kernel",
+    title: "a knob that this kernel does not have",
+    severity: Severity::Error,
+    check,
+    source: include_str!("not_in_this_kernel.rs"),
+};
+
+fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
+    let kernel = context.machine().kernel;
+    for (site, knob, _) in context.knobs() {
+        // Distributions backport: a file that is there says more than a version.
+        if knob.exists.in_kernel(kernel) || context.is_there_now(knob.key) {
+            continue;
+        }
+        let since = knob.exists.since;
+        let (message, severity) = match knob.exists.removed {
+            Some(removed) if removed <= kernel => (format!("gone since {removed}, this is {kernel}"), Severity::Error),
+            _ => (format!("comes with {since}, this is {kernel}"), Severity::Warning),
+        };
+        let severity = if site.setting.is_lenient { Severity::Note } else { severity };
+        // Without the key, boot sets nothing with the line or without it.
+        found.push(site.finding(&RULE, knob.key, message).as_severe_as(severity).corrected(site.off(true)));
+    }
+}

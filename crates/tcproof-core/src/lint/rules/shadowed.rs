@@ -1,0 +1,71 @@
+//! # shadowed
+//!
+//! ## What it says
+//! The same key is set again further down, or in a file that is read later, to something else. The later one wins.
+//!
+//! ## Why it matters
+//! Somebody changes the line, reboots, and nothing changes.
+//!
+//! ## Bad
+//! ```
+//! net.core.somaxconn = 8192
+//! net.core.somaxconn = 4000
+//! ```
+//!
+//! ## Good
+//! ```
+//! net.ipv4.conf.*.rp_filter = 1
+//! net.ipv4.conf.eth0.rp_filter = 2
+//! ```
+//!
+//! ## What to do
+//! Keep the one that is meant. Files are read in the order of their names, whichever directory they stand in; a key
+//! by its name goes before a pattern.
+//!
+//! ## References
+//! sysctl.d(5)
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::lint::{Context, Correction, Finding, Rule, Severity, Site};
+
+pub(super) static RULE: Rule = Rule {
+    slug: "shadowed",
+    title: "a line that a later one undoes",
+    severity: Severity::Warning,
+    check,
+    source: include_str!("shadowed.rs"),
+};
+
+fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
+    for site in context.sites().filter(|site| site.setting.value.is_some() && !site.setting.is_pattern) {
+        let key = &*site.setting.key;
+        // Both loaders must agree that it loses; where they don't, loaders-differ says so.
+        let mut winners = context.loads_of(site.index).map(|(load, _)| context.winner_over(load, site, key));
+        let Some(Some(winner)) = winners.next() else { continue };
+        if winners.any(|other| other.is_none()) {
+            continue;
+        }
+        found.extend(finding(site, winner, key));
+    }
+}
+
+fn finding(site: Site<'_>, winner: Site<'_>, key: &str) -> Option<Finding> {
+    let is_here = winner.index == site.index;
+    let (path, line) = (&winner.file.path, winner.setting.at.line);
+    let place = if is_here { format!("line {line}") } else { format!("{path}, line {line},") };
+    // Safe only where nothing but this file has to be looked at: others may be read without it.
+    let off = || site.off(is_here).map(|off| Correction { is_safe: is_here, ..off });
+    if winner.setting.value == site.setting.value {
+        let message = format!("{place} says the same again: this line changes nothing");
+        return Some(site.finding(&RULE, key, message).as_severe_as(Severity::Note).corrected(off()));
+    }
+    // What a package brings is meant to be set otherwise by the administrator.
+    if !is_here && site.file.is_vendors() && !winner.file.is_vendors() {
+        return None;
+    }
+    let wins = winner.setting.value.as_deref().unwrap_or_default();
+    let message = format!("{place} sets {wins}, and wins: this line changes nothing");
+    Some(site.finding(&RULE, key, message).corrected(off()))
+}

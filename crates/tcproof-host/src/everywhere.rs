@@ -1,0 +1,74 @@
+//! Reads something small in every network namespace of a scope, once.
+
+use std::thread;
+
+use tcproof_core::snapshot::Unseen;
+use tcproof_core::{Absent, Reading, counters};
+
+use crate::{Error, Root, Scope, namespace, netns, procfs};
+
+/// What was read, by the name of each namespace, the observer's own first.
+#[derive(Debug)]
+pub struct Everywhere<T> {
+    /// Name and value.
+    pub places: Vec<(String, T)>,
+    /// Namespaces that could not be found or entered.
+    pub unseen: Vec<Unseen>,
+}
+
+/// Reads in every namespace of the scope; a directory that no kernel stands behind has one, called `host`.
+///
+/// # Errors
+/// The root is none, or the scope names no namespace.
+pub fn everywhere<T: Send>(
+    root: &Root,
+    scope: &Scope,
+    read: impl Fn(&Root) -> T + Sync,
+) -> Result<Everywhere<T>, Error> {
+    if !root.is_live() {
+        return Ok(Everywhere { places: vec![("host".into(), read(root))], unseen: Vec::new() });
+    }
+    let found = netns::find(root, scope)?;
+    let mut everywhere = Everywhere { places: Vec::new(), unseen: found.unseen };
+    // A thread of its own: entering a namespace can't be taken back without the right to enter the old one.
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            for target in &found.targets {
+                match target.enter() {
+                    Ok(()) => everywhere.places.push((target.name.clone(), read(root))),
+                    Err(why) => {
+                        everywhere.unseen.push(Unseen { what: format!("network namespace {}", target.name), why });
+                    }
+                }
+            }
+        });
+    });
+    Ok(everywhere)
+}
+
+/// A knob as the calling thread's namespace has it.
+pub fn knob(root: &Root, key: &str) -> Reading<String> {
+    namespace::knob(root, key)
+}
+
+/// A counter of `/proc/net` as the calling thread's namespace has it; one that stands elsewhere is `Absent`.
+pub fn counter(root: &Root, counter: &counters::Counter) -> Reading<u64> {
+    let unread = || {
+        Reading::Absent(Absent::Failed {
+            what: counter.name.into(),
+            error: "it is read per socket, device or CPU".into(),
+        })
+    };
+    let (file, parse): (_, fn(&str, &str) -> _) = match counter.place {
+        place if place.starts_with("/proc/net/netstat") => ("netstat", procfs::netstat::parse),
+        place if place.starts_with("/proc/net/snmp6") => ("snmp6", procfs::snmp6::parse),
+        place if place.starts_with("/proc/net/snmp") => ("snmp", procfs::netstat::parse),
+        place if place.starts_with("/proc/net/sockstat") => ("sockstat", procfs::sockstat::parse),
+        _ => return unread(),
+    };
+    let path = root.net_path(file);
+    let values = root.read(&path).and_then(|text| parse(&text, &format!("/{path}")));
+    let name = counter.name.strip_prefix("sockstat.").unwrap_or(counter.name);
+    let value = values.and_then(|values| values.get(name).copied().ok_or_else(|| Absent::not_in_kernel(counter.name)));
+    value.into()
+}

@@ -1,0 +1,446 @@
+//! `tcproof explain`: the page of a knob, a counter or a rule, as text and as JSON. A limit's page is its file's header.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+use tcproof_core::counters::{self, Counter};
+use tcproof_core::knobs::{self, Default, DefaultValue, Fresh, Inside, Kind, Knob, Machine, Scope, Undo};
+use tcproof_core::lint::{RULES, Rule};
+use tcproof_core::snapshot::Unseen;
+use tcproof_core::{Reading, Version};
+
+use crate::Style;
+use crate::json::to_text;
+use crate::layout::{Cell, Role, Screen, few};
+use crate::page::{SCHEMA, page};
+
+/// The JSON Schema of what `--json` prints.
+pub const JSON_SCHEMA: &str = include_str!("../schema/explain-1.schema.json");
+
+/// What this host says of a knob or counter: per network namespace, the observer's own first.
+pub struct Here<'a, T> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// Name of the namespace, and the value there.
+    pub places: &'a [(String, Reading<T>)],
+    /// Namespaces that could not be looked into.
+    pub unseen: &'a [Unseen],
+}
+
+/// The page of a knob.
+pub fn knob(knob: &Knob, here: &Here<'_, String>, style: &Style) -> String {
+    let mut source = format!("# {}\n{}\n\n## Here\n", knob.key, sentence(knob.title));
+    let default = knob.default_on(here.machine);
+    for (value, places) in by_value(here) {
+        let is_default = default.as_deref().is_some_and(|default| knob.kind.is_same(&value, default));
+        let note = if is_default { ", the default" } else { "" };
+        let _ = writeln!(source, "- {}: `{}`{note}", places_text(&places, here.places.len()), words(&value));
+    }
+    for (why, places) in absences(here) {
+        let _ = writeln!(source, "- {}: {why}", places_text(&places, here.places.len()));
+    }
+    unseen(&mut source, here.unseen);
+    source.push_str("\n## Default\n");
+    for line in defaults(knob, here.machine) {
+        let _ = writeln!(source, "- {line}");
+    }
+    let _ = writeln!(source, "\n## What it limits\n{}\n", knob.limits);
+    for place in knob.enforced_by {
+        let _ = writeln!(source, "- {place}");
+    }
+    section(&mut source, "What it does not do", knob.not);
+    section(&mut source, "Raised, or switched on", knob.raising);
+    section(&mut source, "Lowered, or switched off", knob.lowering);
+    source.push_str("\n## Facts\n");
+    for line in facts(knob) {
+        let _ = writeln!(source, "- {line}");
+    }
+    if !knob.folklore.is_empty() {
+        source.push_str("\n## What lint says of it\n");
+        for lore in knob.folklore {
+            let _ = writeln!(source, "- {}: {}", lore.rule, lore.says);
+        }
+    }
+    list(&mut source, "Limits that it belongs to", knob.belongs_to);
+    list(&mut source, "See also", knob.related);
+    list(&mut source, "References", knob.sources);
+    page(&source, style)
+}
+
+/// The page of a counter.
+pub fn counter(counter: &Counter, here: &Here<'_, u64>, style: &Style) -> String {
+    let mut source = format!("# {}\n{}\n", counter.name, sentence(counter.counts));
+    let seen: Vec<_> = here.places.iter().filter(|(_, value)| value.value().is_some()).collect();
+    if !seen.is_empty() {
+        source.push_str("\n## Here\n");
+        for (value, places) in by_value(here) {
+            let since = if counter.kind == counters::Kind::Counter { " since it was made" } else { " now" };
+            let _ = writeln!(source, "- {}: {value}{since}", places_text(&places, here.places.len()));
+        }
+        unseen(&mut source, here.unseen);
+    }
+    section(&mut source, "What it proves", counter.proves);
+    section(&mut source, "What it does not prove", counter.does_not_prove);
+    source.push_str("\n## Facts\n");
+    let _ = writeln!(source, "- read in {}", counter.place);
+    let kind = match counter.kind {
+        counters::Kind::Counter => "only grows: two readings make a rate, one says nothing of now",
+        counters::Kind::Gauge => "a state: it rises and falls",
+    };
+    let _ = writeln!(source, "- {kind}");
+    let scope = match counter.scope {
+        counters::Scope::Namespace => "each network namespace has its own: read it in the container's",
+        counters::Scope::Global => "one for the whole kernel: the same in every namespace",
+        counters::Scope::Socket => "each socket has its own",
+        counters::Scope::Device => "each network device has its own",
+        counters::Scope::Cgroup => "each control group has its own",
+    };
+    let _ = writeln!(source, "- {scope}");
+    if counter.since > Version::ALWAYS {
+        let _ = writeln!(source, "- since Linux {}", counter.since);
+    }
+    if !counter.per_socket.is_empty() {
+        let _ = writeln!(source, "- for one socket: {}", counter.per_socket);
+    }
+    list(&mut source, "Counted by", counter.counted_by);
+    page(&source, style)
+}
+
+/// The page of a rule of lint.
+pub fn rule(rule: &Rule, style: &Style) -> String {
+    page(&rule.page(), style)
+}
+
+/// All rules of lint, and how to allow what one of them finds.
+pub fn rules(style: &Style) -> String {
+    let rows = RULES.iter().map(|rule| (rule.slug, rule.severity.name(), rule.title));
+    table(rows, "Allow one on the line above: # tcproof: allow SLUG — reason", style)
+}
+
+/// All knobs.
+pub fn knobs(style: &Style) -> String {
+    let rows = knobs::all().map(|knob| (knob.key, "", knob.title));
+    table(rows, "One of them: tcproof explain KEY", style)
+}
+
+/// All counters.
+pub fn counters(style: &Style) -> String {
+    let rows = counters::all().map(|counter| (counter.name, "", first_sentence(counter.counts)));
+    table(rows, "One of them: tcproof explain NAME", style)
+}
+
+fn table<'a>(rows: impl Iterator<Item = (&'a str, &'a str, &'a str)>, last: &str, style: &Style) -> String {
+    let rows: Vec<_> = rows.collect();
+    let widest = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0) + 2;
+    let mut screen = Screen::new(style);
+    for (name, level, title) in rows {
+        let level = if level.is_empty() { String::new() } else { format!("{level}: ") };
+        // A title beside a long name would have no room.
+        if widest + 30 <= style.columns() {
+            screen.row(&[Cell::new(Role::Command, name, widest)], Role::Plain, &format!("{level}{title}"));
+        } else {
+            screen.text(Role::Command, name);
+            screen.row(&[Cell::blank(4)], Role::Plain, &format!("{level}{title}"));
+        }
+    }
+    screen.gap();
+    screen.text(Role::Plain, last);
+    screen.finish()
+}
+
+fn first_sentence(text: &str) -> &str {
+    text.split_inclusive(". ").next().unwrap_or(text).trim_end()
+}
+
+fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{text}{end}")
+}
+
+fn section(source: &mut String, heading: &str, text: &str) {
+    if !text.is_empty() {
+        let _ = writeln!(source, "\n## {heading}\n{text}");
+    }
+}
+
+fn list(source: &mut String, heading: &str, items: &[&str]) {
+    if !items.is_empty() {
+        let _ = writeln!(source, "\n## {heading}");
+        for item in items {
+            let _ = writeln!(source, "- {item}");
+        }
+    }
+}
+
+fn unseen(source: &mut String, unseen: &[Unseen]) {
+    for unseen in unseen {
+        let _ = writeln!(source, "- not seen: {}: {}", unseen.what, unseen.why);
+    }
+}
+
+/// Values with the namespaces that have them, in the order in which they are met.
+fn by_value<T: ToString>(here: &Here<'_, T>) -> Vec<(String, Vec<String>)> {
+    group(here.places.iter().filter_map(|(name, reading)| Some((reading.value()?.to_string(), name))))
+}
+
+/// Why there is no value, with the namespaces where there is none.
+fn absences<T>(here: &Here<'_, T>) -> Vec<(String, Vec<String>)> {
+    group(here.places.iter().filter_map(|(name, reading)| match reading {
+        Reading::Absent(why) => Some((why.to_string(), name)),
+        Reading::Present(_) => None,
+    }))
+}
+
+fn group<'a>(items: impl Iterator<Item = (String, &'a String)>) -> Vec<(String, Vec<String>)> {
+    let mut order: Vec<String> = Vec::new();
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (value, name) in items {
+        if !groups.contains_key(&value) {
+            order.push(value.clone());
+        }
+        groups.entry(value).or_default().push(name.clone());
+    }
+    order.into_iter().map(|value| (value.clone(), groups.remove(&value).unwrap_or_default())).collect()
+}
+
+fn places_text(places: &[String], all: usize) -> String {
+    match places.len() {
+        1 if all == 1 => "now".into(),
+        n if n == all => format!("in all {n} network namespaces"),
+        _ => format!("in {}", few(places, 3)),
+    }
+}
+
+fn words(value: &str) -> String {
+    value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The defaults, newest kernel first.
+fn defaults(knob: &Knob, machine: &Machine) -> Vec<String> {
+    let mut later: Option<Version> = None;
+    let mut lines = Vec::new();
+    for Default { since, value } in knob.defaults.iter().rev() {
+        let value = match value {
+            DefaultValue::Is("") => "empty".into(),
+            DefaultValue::Is(value) => format!("`{value}`"),
+            DefaultValue::Computed { formula, value } => {
+                let is_of_here = *since <= machine.kernel && later.is_none_or(|later| machine.kernel < later);
+                match value(machine).filter(|_| is_of_here) {
+                    Some(value) => format!("`{value}` here: {formula}"),
+                    None => (*formula).to_string(),
+                }
+            }
+            DefaultValue::DecidedBy(who) => (*who).to_string(),
+        };
+        let range = match (*since > Version::ALWAYS, later) {
+            (true, _) => format!(" (since {since})"),
+            (false, Some(later)) => format!(" (before {later})"),
+            (false, None) => String::new(),
+        };
+        lines.push(format!("{value}{range}"));
+        later = Some(*since);
+    }
+    lines
+}
+
+fn facts(knob: &Knob) -> Vec<String> {
+    let unit = if knob.unit.is_empty() { String::new() } else { format!(", in {}", knob.unit) };
+    let mut facts = vec![format!("takes {}{unit}", kind(&knob.kind))];
+    facts.push(format!("felt by: {}", knob.effect.exactly));
+    facts.push(scope(knob.scope).into());
+    facts.push(match knob.undo {
+        Undo::WriteBack => "undone by writing the old value back".into(),
+        Undo::LeavesTraces(what) => format!("undone by writing the old value back, but {what}"),
+        Undo::OneWay(why) => format!("can't be undone: {why}"),
+        Undo::ReadOnly => "can only be read".into(),
+    });
+    facts.push(format!("costs: {}", knob.cost));
+    let exists = knob.exists;
+    if exists.since > Version::ALWAYS {
+        facts.push(format!("since Linux {}", exists.since));
+    }
+    if let Some(removed) = exists.removed {
+        facts.push(format!("gone since Linux {removed}"));
+    }
+    if let Some(inert) = exists.inert_since {
+        facts.push(format!("without effect since Linux {inert}"));
+    }
+    if let Some(module) = exists.module {
+        facts.push(format!("there only with the module {module}"));
+    }
+    facts
+}
+
+fn kind(kind: &Kind) -> String {
+    let meanings = |meanings: &[(i64, &str)]| {
+        let list: Vec<_> = meanings.iter().map(|(n, means)| format!("{n} {means}")).collect();
+        list.join(", ")
+    };
+    match kind {
+        Kind::Number { kernel, sane } if kernel == sane => format!("a whole number from {} to {}", sane.min, sane.max),
+        Kind::Number { kernel, sane } => format!(
+            "a whole number from {} to {} (the kernel takes {} to {})",
+            sane.min, sane.max, kernel.min, kernel.max
+        ),
+        Kind::Choice { meanings: list, .. } => format!("one of {}", meanings(list)),
+        Kind::Flags { meanings: list, .. } => format!("a sum of {}", meanings(list)),
+        Kind::Triple { .. } => "three numbers that must not descend (the kernel does not check)".into(),
+        Kind::PortRange => "the lowest and the highest port".into(),
+        Kind::PortList => "ports and ranges of ports, parted by commas".into(),
+        Kind::Name => "a name".into(),
+        Kind::Names => "names, parted by blanks".into(),
+        Kind::Cpus => "a set of CPUs".into(),
+        Kind::Key => "one or two keys of 32 hexadecimal digits".into(),
+        Kind::ReadOnly => "nothing".into(),
+    }
+}
+
+fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Namespace { fresh: Fresh::Default } => {
+            "each network namespace has its own, and a new one begins with the kernel's default, not with the host's value"
+        }
+        Scope::Namespace { fresh: Fresh::Initial } => {
+            "each network namespace has its own, and a new one begins with the host's value"
+        }
+        Scope::Namespace { fresh: Fresh::Creator } => {
+            "each network namespace has its own, and a new one begins with that of the one it is made from"
+        }
+        Scope::Global { inside: Inside::Absent } => "one for the whole kernel; containers don't see it",
+        Scope::Global { inside: Inside::ReadOnly } => "one for the whole kernel; containers see it and can't write it",
+        Scope::Global { inside: Inside::Writable } => {
+            "one for the whole kernel, though it can be written in a container: that changes the host"
+        }
+        Scope::Global { inside: Inside::Everywhere } => "one for the whole kernel",
+    }
+}
+
+/// The page of a knob as JSON.
+pub fn knob_json(knob: &Knob, here: &Here<'_, String>) -> String {
+    to_text(&KnobPage {
+        schema: SCHEMA,
+        knob: knob.key,
+        title: knob.title,
+        unit: knob.unit,
+        takes: kind(&knob.kind),
+        default: knob.default_on(here.machine),
+        defaults: defaults(knob, here.machine),
+        here: places_json(here),
+        namespaced: knob.is_namespaced(),
+        limits: knob.limits,
+        enforced_by: knob.enforced_by,
+        does_not: knob.not,
+        raising: knob.raising,
+        lowering: knob.lowering,
+        takes_effect: knob.effect.exactly,
+        facts: facts(knob),
+        lint: knob.folklore.iter().map(|lore| Lore { rule: lore.rule, says: lore.says }).collect(),
+        belongs_to: knob.belongs_to,
+        related: knob.related,
+        sources: knob.sources,
+    })
+}
+
+/// The page of a counter as JSON.
+pub fn counter_json(counter: &Counter, here: &Here<'_, u64>) -> String {
+    to_text(&CounterPage {
+        schema: SCHEMA,
+        counter: counter.name,
+        read_in: counter.place,
+        counts: counter.counts,
+        counted_by: counter.counted_by,
+        proves: counter.proves,
+        does_not_prove: counter.does_not_prove,
+        per_socket: counter.per_socket,
+        here: places_json(here),
+    })
+}
+
+/// The page of a rule as JSON.
+pub fn rule_json(rule: &Rule) -> String {
+    to_text(&RulePage {
+        schema: SCHEMA,
+        rule: rule.slug,
+        title: rule.title,
+        severity: rule.severity.name(),
+        page: rule.page(),
+    })
+}
+
+/// Names of one kind as JSON: `rules`, `knobs`, `counters`.
+pub fn names_json<'a>(kind: &'a str, names: impl Iterator<Item = &'a str>) -> String {
+    to_text(&BTreeMap::from([("schema", serde_json::Value::from(SCHEMA)), (kind, names.collect())]))
+}
+
+fn places_json<'a, T: ToString>(here: &Here<'a, T>) -> Vec<Place<'a>> {
+    let place = |(netns, reading): &'a (String, Reading<T>)| match reading {
+        Reading::Present(value) => Place { netns, value: Some(value.to_string()), unknown: None },
+        Reading::Absent(why) => Place { netns, value: None, unknown: Some(why.to_string()) },
+    };
+    here.places.iter().map(place).collect()
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    netns: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<String>,
+}
+
+#[derive(Serialize)]
+struct KnobPage<'a> {
+    schema: &'static str,
+    knob: &'a str,
+    title: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    unit: &'a str,
+    takes: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    defaults: Vec<String>,
+    here: Vec<Place<'a>>,
+    namespaced: bool,
+    limits: &'a str,
+    enforced_by: &'a [&'a str],
+    does_not: &'a str,
+    raising: &'a str,
+    lowering: &'a str,
+    takes_effect: &'a str,
+    facts: Vec<String>,
+    lint: Vec<Lore>,
+    belongs_to: &'a [&'a str],
+    related: &'a [&'a str],
+    sources: &'a [&'a str],
+}
+
+#[derive(Serialize)]
+struct Lore {
+    rule: &'static str,
+    says: &'static str,
+}
+
+#[derive(Serialize)]
+struct CounterPage<'a> {
+    schema: &'static str,
+    counter: &'a str,
+    read_in: &'a str,
+    counts: &'a str,
+    counted_by: &'a [&'a str],
+    proves: &'a str,
+    does_not_prove: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    per_socket: &'a str,
+    here: Vec<Place<'a>>,
+}
+
+#[derive(Serialize)]
+struct RulePage {
+    schema: &'static str,
+    rule: &'static str,
+    title: &'static str,
+    severity: &'static str,
+    page: String,
+}

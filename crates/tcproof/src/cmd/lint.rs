@@ -1,0 +1,92 @@
+//! `tcproof lint`: what is wrong with the settings that stand in files.
+
+use std::process::ExitCode;
+
+use tcproof_core::Absent;
+use tcproof_core::knobs::Machine;
+use tcproof_core::lint::{Report, Severity, Tree, lint};
+use tcproof_host::{Root, settings};
+use tcproof_report::lint as report;
+
+use super::{Exit, print, style};
+use crate::cli::{Format, LintArgs, OutputArgs};
+
+/// Runs it.
+pub(crate) fn run(args: &LintArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let mut tree = read(args)?;
+    let mut found = lint(&tree);
+    let mut failed = false;
+    if args.fix {
+        failed = !fix(&tree, &found);
+        tree = read(args)?;
+        found = lint(&tree);
+    }
+    let text = match output.format() {
+        Format::Json => report::json(&tree, &found),
+        Format::Sarif => report::sarif(&tree, &found),
+        Format::Diff => report::diff(&tree, &found),
+        Format::Text => report::text(&tree, &found, &style(output, args.verbose, args.quiet)),
+    };
+    print(&text)?;
+    Ok(if failed { Exit::Failed } else { exit(&found, args.strict) }.into())
+}
+
+fn read(args: &LintArgs) -> anyhow::Result<Tree> {
+    let root = Root::new(&args.root);
+    let mut tree = match args.paths.is_empty() {
+        true => settings::boot(&root),
+        false => settings::named(&args.paths, &root),
+    };
+    if let Some(kernel) = args.kernel {
+        // Another machine: what this one is like says nothing of it.
+        tree.machine = Machine::of_kernel(kernel);
+        tree.now = None;
+    }
+    if let Some(bytes) = args.memory {
+        tree.machine = tree.machine.with_memory(bytes);
+    }
+    anyhow::ensure!(
+        tree.machine.kernel != tcproof_core::Version::ALWAYS,
+        "{}: there is no /proc to say which kernel the files are for: name it, such as --kernel 6.12",
+        args.root.display()
+    );
+    Ok(tree)
+}
+
+/// Writes what is safe; `false` when a file could not be written.
+fn fix(tree: &Tree, found: &Report) -> bool {
+    let mut done = true;
+    for (index, file) in tree.files.iter().enumerate() {
+        let Some(new) = tree.corrected(index, &found.findings, true) else { continue };
+        // Its package would bring the old text back with the next update.
+        if file.is_vendors() {
+            eprintln!("tcproof: {}: belongs to a package, left as it is", tcproof_report::sanitize(&file.path));
+            continue;
+        }
+        match tcproof_apply::replace(file.path.as_ref(), &file.text, &new) {
+            Ok(backup) => {
+                let (path, backup) = (file.path.as_str(), backup.display().to_string());
+                let [path, backup] = [path, &backup].map(tcproof_report::sanitize);
+                eprintln!("tcproof: {path}: corrected; as it was: {backup}");
+            }
+            Err(error) => {
+                eprintln!("tcproof: {}", tcproof_report::sanitize(&error.to_string()));
+                done = false;
+            }
+        }
+    }
+    done
+}
+
+fn exit(found: &Report, strict: bool) -> Exit {
+    if found.findings.iter().any(|finding| finding.severity > Severity::Note) {
+        return Exit::Pending;
+    }
+    let is_refused = |why: &Absent| matches!(why, Absent::Permission { .. });
+    match &*found.unread {
+        [] => Exit::Done,
+        unread if unread.iter().any(|(_, why)| !is_refused(why)) => Exit::Failed,
+        _ if strict => Exit::Unseen,
+        _ => Exit::Done,
+    }
+}
