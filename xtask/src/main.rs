@@ -34,6 +34,8 @@ enum Task {
     },
     /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it
     Bench(bench::Args),
+    /// Measures CPU time and peak memory of `tcproof lint` on many lines
+    BenchLint(bench::LintArgs),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
     #[command(hide = true)]
@@ -55,6 +57,7 @@ fn main() -> Result<ExitCode> {
         }
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
+        Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
         Task::BenchRow(args) => bench::row(&args),

@@ -19,6 +19,7 @@ pub mod path;
 mod reading;
 mod servers;
 pub mod snapshot;
+pub mod states;
 mod version;
 
 pub use diagnose::{Diagnosis, FlowNote, Verdict, diagnose, sockets_of_interest};

@@ -19,6 +19,7 @@ pub mod procfs;
 mod root;
 pub mod rtnl;
 pub mod settings;
+pub mod states;
 mod sysfs;
 mod system;
 

@@ -355,6 +355,21 @@ mod tests {
         assert!(matches!(root.read("proc/loop"), Err(Absent::Failed { .. })));
         assert_eq!(root.read_link("proc/ns").unwrap(), "net:[4026531840]");
         assert!(root.read_link("proc/net").is_err());
+        assert_eq!(root.canonical("proc/absolute"), None);
+    }
+
+    #[test]
+    fn a_path_without_links_is_the_hosts_own() {
+        let (dir, root) = directory();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        fs::write(dir.path().join("etc/file"), "").unwrap();
+        symlink("/etc/file", dir.path().join("proc/link")).unwrap();
+        symlink("loop", dir.path().join("proc/loop")).unwrap();
+        assert_eq!(root.canonical("proc/link").unwrap(), "/etc/file");
+        assert_eq!(root.canonical("/proc/net/../link").unwrap(), "/etc/file");
+        assert_eq!(root.canonical("proc/loop"), None);
+        assert_eq!(root.canonical("proc/none"), None);
+        assert_eq!(Root::new("/").canonical("proc/self/../sys").unwrap(), "/proc/sys");
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn this_kernel_has_what_the_table_says() {
 fn recorded_kernels_have_exactly_what_the_table_says_of_their_version() {
     for release in ["4.19", "5.10", "6.1", "6.12", "6.18", "7.2"] {
         let kernel = Version::of_release(release).unwrap();
-        let names = names(&Root::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(release)));
+        let names = names(&Root::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(release)));
         for counter in asked(&names) {
             assert_eq!(counter.since <= kernel, names.contains(counter.name), "{} in {release}", counter.name);
         }

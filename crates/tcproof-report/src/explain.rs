@@ -8,12 +8,17 @@ use tcproof_core::counters::{self, Counter};
 use tcproof_core::knobs::{self, Default, DefaultValue, Fresh, Inside, Kind, Knob, Machine, Scope, Undo};
 use tcproof_core::lint::{RULES, Rule};
 use tcproof_core::snapshot::Unseen;
+use tcproof_core::states::State;
 use tcproof_core::{Reading, Version};
 
 use crate::Style;
 use crate::json::to_text;
 use crate::layout::{Cell, Role, Screen, few};
 use crate::page::{SCHEMA, page};
+use crate::states::draw;
+
+/// Sockets by state.
+type Counts = BTreeMap<State, u64>;
 
 /// The JSON Schema of what `--json` prints.
 pub const JSON_SCHEMA: &str = include_str!("../schema/explain-1.schema.json");
@@ -110,6 +115,109 @@ pub fn counter(counter: &Counter, here: &Here<'_, u64>, style: &Style) -> String
 /// The page of a rule of lint.
 pub fn rule(rule: &Rule, style: &Style) -> String {
     page(&rule.page(), style)
+}
+
+/// The state machine with this host's sockets, and where they are.
+pub fn states(total: &Counts, places: &[(String, Reading<Counts>)], not_seen: &[Unseen], style: &Style) -> String {
+    let mut text = draw(total, style);
+    let mut source = String::from("\n## Counted in\n");
+    for (name, counts) in places {
+        let _ = match counts {
+            Reading::Present(counts) => writeln!(source, "- {name}: {}", sockets(counts)),
+            Reading::Absent(why) => writeln!(source, "- {name}: {why}"),
+        };
+    }
+    unseen(&mut source, not_seen);
+    source.push_str("\nOne of them: tcproof explain TIME-WAIT\n");
+    text.push('\n');
+    text.push_str(&page(&source, style));
+    text
+}
+
+fn sockets(counts: &Counts) -> String {
+    let most: Vec<_> = counts.iter().filter(|(_, n)| **n > 0).map(|(state, n)| format!("{n} {state}")).collect();
+    if most.is_empty() { "none".into() } else { most.join(", ") }
+}
+
+/// The page of a state.
+pub fn state(state: State, here: &Here<'_, u64>, style: &Style) -> String {
+    let about = state.about();
+    let mut source =
+        format!("# {}\nThe kernel calls it {}, number {}.\n", about.name, about.kernel_name, state.number());
+    source.push_str("\n## Here\n");
+    for (n, places) in by_value(here) {
+        let _ = writeln!(source, "- {}: {n}", places_text(&places, here.places.len()));
+    }
+    for (why, places) in absences(here) {
+        let _ = writeln!(source, "- {}: {why}", places_text(&places, here.places.len()));
+    }
+    unseen(&mut source, here.unseen);
+    section(&mut source, "Entered", about.entered);
+    section(&mut source, "Left", about.left);
+    section(&mut source, "Which side", about.side);
+    section(&mut source, "How long", about.lasts);
+    section(&mut source, "Memory", about.memory);
+    section(&mut source, "What many of them mean", about.many);
+    section(&mut source, "What they do not mean", about.not);
+    list(&mut source, "Limits", about.limits);
+    list(&mut source, "Knobs", about.knobs);
+    if about.since > Version::ALWAYS {
+        let _ = writeln!(source, "\nSince Linux {}.", about.since);
+    }
+    page(&source, style)
+}
+
+/// The states as JSON.
+pub fn states_json(places: &[(String, Reading<Counts>)]) -> String {
+    let states = State::ALL.map(|state| state.about()).map(|about| StateEntry {
+        state: about.name,
+        kernel_name: about.kernel_name,
+        number: about.state.number(),
+        entered: about.entered,
+        left: about.left,
+        lasts: about.lasts,
+        memory: about.memory,
+        many: about.many,
+        not: about.not,
+        limits: about.limits,
+        knobs: about.knobs,
+    });
+    let here = places.iter().map(|(netns, counts)| match counts {
+        Reading::Present(counts) => StateCounts { netns, counts: Some(counts), unknown: None },
+        Reading::Absent(why) => StateCounts { netns, counts: None, unknown: Some(why.to_string()) },
+    });
+    to_text(&States { schema: SCHEMA, states: states.into(), counted: here.collect() })
+}
+
+#[derive(Serialize)]
+struct States<'a> {
+    schema: &'static str,
+    states: Vec<StateEntry>,
+    counted: Vec<StateCounts<'a>>,
+}
+
+#[derive(Serialize)]
+struct StateEntry {
+    state: &'static str,
+    kernel_name: &'static str,
+    number: u8,
+    entered: &'static str,
+    left: &'static str,
+    lasts: &'static str,
+    memory: &'static str,
+    many: &'static str,
+    not: &'static str,
+    limits: &'static [&'static str],
+    knobs: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+struct StateCounts<'a> {
+    netns: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<&'a Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<String>,
 }
 
 /// All rules of lint, and how to allow what one of them finds.

@@ -9,6 +9,7 @@ pub mod lint;
 pub mod page;
 pub mod path;
 mod sanitize;
+pub mod states;
 pub mod text;
 
 #[cfg(test)]

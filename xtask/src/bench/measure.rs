@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// How often a running command's memory is looked at: often enough to see its last state, rarely enough not to disturb.
 const LOOK: Duration = Duration::from_millis(5);
-/// What `tcproof check` ends with when it could give its answer.
-const ANSWERS: [i32; 4] = [0, 3, 12, 13];
+/// What `tcproof` ends with when it could give its answer.
+const ANSWERS: [i32; 5] = [0, 3, 10, 12, 13];
 
 #[derive(clap::Args)]
 pub(crate) struct OneArgs {

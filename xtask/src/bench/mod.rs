@@ -4,6 +4,7 @@
 //! `bench` prints the table; `bench-row` stands in a fresh network namespace; `bench-hold` holds the sockets there, so
 //! that the measured command does not begin its life by closing them; `bench-one` starts the command and waits for it.
 
+mod lint;
 mod measure;
 mod namespace;
 
@@ -15,6 +16,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
+pub(crate) use lint::{LintArgs, run as run_lint};
 use measure::Cost;
 pub(crate) use measure::{OneArgs, one};
 
@@ -72,7 +74,10 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
         println!("SKIP: a network namespace of its own needs root");
         return Ok(ExitCode::SUCCESS);
     }
-    let command = if args.command.is_empty() { release_build(workspace, &args.window)? } else { args.command.clone() };
+    let command = match args.command.is_empty() {
+        true => [&release_binary(workspace)?, "check", "--for", &args.window, "--json"].map(String::from).to_vec(),
+        false => args.command.clone(),
+    };
     println!("{}, {} runs each: min / median / max", command.join(" "), args.runs);
     println!("{:>12} {:>6} {:>10}   {:>24}   {:>24}", "established", "hurt", "listening", "CPU ms", "peak MiB");
     let none = Sockets { established: 0, listening: 0, hurt: 0 };
@@ -90,8 +95,8 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the binary that people run, and gives the command to measure.
-fn release_build(workspace: &Path, window: &str) -> Result<Vec<String>> {
+/// Builds the binary that people run.
+fn release_binary(workspace: &Path) -> Result<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo).args(["build", "--release", "-p", "tcproof"]).current_dir(workspace).status()?;
     ensure!(status.success(), "cargo build --release failed");
@@ -99,8 +104,7 @@ fn release_build(workspace: &Path, window: &str) -> Result<Vec<String>> {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), |dir| workspace.join(dir));
     let binary = target.join("release/tcproof");
     ensure!(binary.exists(), "the build left no {}", binary.display());
-    let binary = binary.to_str().context("the target folder's name is not UTF-8")?;
-    Ok([binary, "check", "--for", window, "--json"].map(String::from).to_vec())
+    Ok(binary.to_str().context("the target folder's name is not UTF-8")?.into())
 }
 
 /// Measures in a namespace of its own; nothing when that can't be made here.

@@ -12,7 +12,7 @@ use rustix::system::RebootCommand;
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
 use super::modules;
-use super::protocol::{Event, JOB, Job, MARK, PROGRAM, Run};
+use super::protocol::{Event, JOB, Job, KNOBS, MARK, PROGRAM, Run};
 
 /// The second serial line; the first is the kernel's console.
 const SERIAL: &str = "/dev/ttyS1";
@@ -82,13 +82,17 @@ fn load(file: &str) -> Result<()> {
 fn scenario(run: &Run, patience: Duration) -> Result<Event> {
     let (out, err) = ("/run/out", "/run/err");
     let start = Instant::now();
-    let mut child = Command::new(format!("/{PROGRAM}"))
-        .args(["lab", "run", &run.argument, "--json"])
+    let (program, arguments) = match &*run.scenario {
+        KNOBS => (KNOBS, vec!["--nocapture", "--test-threads=1"]),
+        _ => (PROGRAM, vec!["lab", "run", &run.argument, "--json"]),
+    };
+    let mut child = Command::new(format!("/{program}"))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(File::create(out)?)
         .stderr(File::create(err)?)
         .spawn()
-        .context("starting the lab")?;
+        .with_context(|| format!("starting {program}"))?;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status.to_string();

@@ -1,7 +1,8 @@
 //! The lab on other kernels, and with the knobs that no network namespace has of its own: in emulated machines.
 //!
-//! A machine is a kernel of Debian's and an initial file system with two static programs: this one, which is its first
-//! process there (`guest`), and tcproof, which runs the scenarios. It has no network card and no disk.
+//! A machine is a kernel of Debian's and an initial file system with static programs: this one, which is its first
+//! process there (`guest`), tcproof, which runs the scenarios, and the test of the table of knobs. It has no network
+//! card and no disk.
 
 mod cpio;
 mod guest;
@@ -14,7 +15,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,7 +29,7 @@ use table::{Cell, Column, render};
 
 /// Kernels and scenarios that are run where none are named: what CI has time for.
 const QUICK_KERNELS: &[&str] = &["6.1"];
-const QUICK_SCENARIOS: &[&str] = &["accept-queue-paced"];
+const QUICK_SCENARIOS: &[&str] = &["accept-queue-paced", protocol::KNOBS];
 
 /// The target whose C library can be linked statically without another compiler.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     /// How long one scenario may take, in seconds: emulated CPUs are slow
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
-    /// Scenarios to run: of `tcproof lab list`, or of the folder for machines
+    /// Scenarios to run: of `tcproof lab list`, of the folder for machines, or `knobs`, which tests their table
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
 }
@@ -114,38 +115,40 @@ fn emulator() -> Result<()> {
     Ok(())
 }
 
-/// The two programs that a machine has.
+/// The programs that a machine has.
 struct Programs {
     tcproof: PathBuf,
     xtask: PathBuf,
+    /// The test of the table of knobs.
+    knobs: PathBuf,
 }
 
 fn build(workspace: &Path, folder: &Path) -> Result<Programs> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let status = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--quiet",
-            "--target",
-            TARGET,
-            "-p",
-            "tcproof",
-            "-p",
-            "xtask",
-            "--target-dir",
-        ])
+    cargo(workspace, folder, &["build", "-p", "tcproof", "-p", "xtask"])?;
+    let built = |name| folder.join(TARGET).join("release").join(name);
+    // A test's file has a hash in its name, which only cargo knows.
+    let test = ["test", "--no-run", "--message-format", "json", "-p", "tcproof-lab", "--test", protocol::KNOBS];
+    let messages = cargo(workspace, folder, &test)?;
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let knobs = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let knobs = knobs.context("cargo does not say where the test of the knobs is")?;
+    Ok(Programs { tcproof: built("tcproof"), xtask: built("xtask"), knobs })
+}
+
+/// Builds for a machine, where there is nothing else, also no C library. Gives what cargo printed.
+fn cargo(workspace: &Path, folder: &Path, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+        .args(arguments)
+        .args(["--release", "--locked", "--quiet", "--target", TARGET, "--target-dir"])
         .arg(folder)
-        // Nothing else is in the machine, also no C library.
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         // What is saved at link time is more than what emulation would save.
         .envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")])
         .current_dir(workspace)
-        .status()?;
-    ensure!(status.success(), "building static programs failed");
-    let built = |name| folder.join(TARGET).join("release").join(name);
-    Ok(Programs { tcproof: built("tcproof"), xtask: built("xtask") })
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "building static programs failed");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// All scenarios there are.
@@ -162,7 +165,7 @@ impl Catalog {
         ensure!(listed.status.success(), "tcproof lab list failed");
         let listed: Value = serde_json::from_slice(&listed.stdout)?;
         let names = listed["scenarios"].as_array().into_iter().flatten().filter_map(|s| s["name"].as_str());
-        let known = names.map(str::to_string).collect();
+        let known = names.chain([protocol::KNOBS]).map(str::to_string).collect();
         let folder = workspace.join("crates/tcproof-lab/scenarios-vm");
         let mut machine = BTreeMap::new();
         if folder.exists() {
@@ -252,7 +255,10 @@ impl Lab<'_> {
             }
             Event::Running { scenario } => *running = scenario,
             Event::Ended { scenario, seconds, status, out, err } => {
-                let cell = judge(&status, &out, &err, seconds);
+                let cell = match &*scenario {
+                    protocol::KNOBS => judge_knobs(&status, &err, seconds),
+                    _ => judge(&status, &out, &err, seconds),
+                };
                 println!("{:>6} {scenario}: {}", self.kernel.version, in_words(&cell));
                 if matches!(cell, Cell::Fail(_)) && trouble.is_ok() {
                     trouble = fs::write(self.results.join(format!("{scenario}.json")), out);
@@ -272,6 +278,7 @@ impl Lab<'_> {
         }
         archive.program("init", &fs::read(&self.programs.xtask)?)?;
         archive.program(protocol::PROGRAM, &fs::read(&self.programs.tcproof)?)?;
+        archive.program(protocol::KNOBS, &fs::read(&self.programs.knobs)?)?;
         let mut job = Job { modules: Vec::new(), runs: Vec::new(), seconds: self.args.patience };
         for (name, content) in &self.files.modules {
             job.modules.push(format!("modules/{name}"));
@@ -309,6 +316,16 @@ fn judge(status: &str, out: &str, err: &str, seconds: f64) -> Cell {
     }
 }
 
+/// What the test of the table of knobs said: what is wrong stands between the lines of the panics.
+fn judge_knobs(status: &str, err: &str, seconds: f64) -> Cell {
+    if status == "exit status: 0" {
+        return Cell::Pass(seconds);
+    }
+    let is_noise = |line: &str| line.is_empty() || line.starts_with("thread '") || line.starts_with("note: ");
+    let wrong = err.lines().filter(|line| !is_noise(line)).map(str::to_string);
+    Cell::Fail(std::iter::once(status.to_string()).chain(wrong).collect())
+}
+
 fn in_words(cell: &Cell) -> String {
     match cell {
         Cell::Pass(seconds) => format!("pass in {seconds:.0} s"),
@@ -343,6 +360,14 @@ mod tests {
         for hostile in ["[]", "{\"outcomes\": 3}", "{\"outcomes\": [null]}", "\u{0}", "[[[["] {
             assert_eq!(judge("killed", hostile, "", 1.0), fail(&["tcproof lab: killed: it said nothing"]), "{hostile}");
         }
+    }
+
+    #[test]
+    fn a_failed_test_of_the_knobs_names_what_is_wrong() {
+        assert_eq!(judge_knobs("exit status: 0", "note: x", 2.5), Cell::Pass(2.5));
+        let err = "\nthread 'a' panicked at x:1:2:\n1 contradictions:\nnet.core.x is 1; the table: 2\nnote: run with\n";
+        let wrong = ["exit status: 101", "1 contradictions:", "net.core.x is 1; the table: 2"];
+        assert_eq!(judge_knobs("exit status: 101", err, 2.5), Cell::Fail(wrong.map(str::to_string).into()));
     }
 
     #[test]

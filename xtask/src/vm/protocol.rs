@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const JOB: &str = "job.json";
 /// The lab's program inside the machine.
 pub(crate) const PROGRAM: &str = "tcproof";
+/// The test of the table of knobs inside the machine, which is run like a scenario of that name.
+pub(crate) const KNOBS: &str = "knobs";
 /// On the kernel's command line: by this the lab knows a machine that was made for it.
 pub(crate) const MARK: &str = "tcproof.vm=1";
 /// A longer line is none of ours.

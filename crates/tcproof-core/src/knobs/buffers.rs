@@ -157,7 +157,9 @@ pub(super) static KNOBS: &[Knob] = &[
             },
             Folklore {
                 rule: "placebo",
-                when: |setting: &Use<'_>| (16_385..=65_536).contains(&at(setting, 1)),
+                when: |setting: &Use<'_>| {
+                    (16_385..=65_536).contains(&at(setting, 1)) && at(setting, 1) <= at(setting, 2)
+                },
                 says: "the middle number changes next to nothing: once a connection stands, its send buffer grows \
                        to about 64 KiB or more by itself",
                 instead: Instead::Default,

@@ -26,7 +26,8 @@ pub(super) static KNOBS: &[Knob] = &[
              itself; per namespace since 4.15",
         ),
         undo: Undo::LeavesTraces(
-            "connections that began meanwhile keep their algorithm, its module stays loaded, and everyone may choose it",
+            "connections that began meanwhile keep their algorithm, its module stays loaded, and everyone may choose \
+             it",
         ),
         cost: "none: its state has room in every socket",
         limits: "How a sender grows its congestion window and what it takes a loss for. A program may choose for each \
@@ -39,8 +40,8 @@ pub(super) static KNOBS: &[Knob] = &[
         ],
         not: "Changes no connection that is open, and nothing of what this host receives. bbr does not need the \
               qdisc fq: it paces by itself since 4.13.",
-        raising: "Another algorithm takes another share of a full path: bbr loses more where buffers are short, and takes \
-                  more than cubic where they are; some yield to everybody.",
+        raising: "Another algorithm takes another share of a full path: bbr loses more where buffers are short, and \
+                  takes more than cubic where they are; some yield to everybody.",
         lowering: "reno recovers slowly on long fast paths.",
         related: &[AVAILABLE, "net.ipv4.tcp_allowed_congestion_control", "net.core.default_qdisc"],
         belongs_to: &["congestion-window", "loss"],
@@ -59,13 +60,13 @@ pub(super) static KNOBS: &[Knob] = &[
                 says: "is made for satellite links: a connection with a long round trip grows its window as if it had \
                        one of 25 ms, at the cost of all others on the path; it cures no unfairness",
                 instead: Instead::Unknown,
-                severity: Some(Severity::Note),
+                severity: None,
             },
             Folklore {
                 rule: "dangerous",
                 when: |setting: &Use<'_>| setting.text.trim() == "dctcp",
-                says: "is made for networks whose every switch marks with ECN; RFC 8257 keeps it off the Internet, where \
-                       it and others do not share fairly",
+                says: "is made for networks whose every switch marks with ECN; RFC 8257 keeps it off the Internet, \
+                       where it and others do not share fairly",
                 instead: Instead::Unknown,
                 severity: Some(Severity::Note),
             },
@@ -84,9 +85,9 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "What a program without CAP_NET_ADMIN may choose with TCP_CONGESTION, and what a namespace other than the \
-                 initial one may make its default. The list replaces the old one. One name that is not loaded makes \
-                 the whole write fail.",
+        limits: "What a program without CAP_NET_ADMIN may choose with TCP_CONGESTION, and what a namespace other than \
+                 the initial one may make its default. The list replaces the old one. One name that is not loaded \
+                 makes the whole write fail.",
         enforced_by: &[
             "net/ipv4/tcp_cong.c:tcp_set_allowed_congestion_control",
             "net/ipv4/tcp_cong.c:tcp_set_congestion_control",
@@ -140,15 +141,16 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "When a connection has sent nothing for longer than its retransmission timeout, its congestion window is \
-                 halved for each such timeout, down to the initial window. It also falls while less than the window is used.",
+        limits: "When a connection has sent nothing for longer than its retransmission timeout, its congestion window \
+                 is halved for each such timeout, down to the initial window. It also falls while less than the window \
+                 is used.",
         enforced_by: &[
             "include/net/tcp.h:tcp_slow_start_after_idle_check",
             "net/ipv4/tcp_output.c:tcp_cwnd_restart",
             "net/ipv4/tcp_output.c:tcp_cwnd_validate",
         ],
-        not: "Does nothing to algorithms that set the window by themselves, such as bbr, and nothing to the first window \
-              of a new connection.",
+        not: "Does nothing to algorithms that set the window by themselves, such as bbr, and nothing to the first \
+              window of a new connection.",
         raising: "On, as by default: each answer after a pause takes some round trips more to come to speed.",
         lowering: "Off: after a pause a whole old window leaves in one burst, though the path may have changed.",
         related: &[ALGORITHM, "net.ipv4.tcp_no_metrics_save"],
@@ -168,14 +170,15 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::All, "each time a connection closes; what is remembered already stays in use"),
         undo: Undo::WriteBack,
         cost: "none; switched on it saves about 128 B for each destination that is remembered",
-        limits: "Whether a connection that closes leaves its round trip, its variance, its window and its reordering for \
-                 the next one to the same address (`ip tcp_metrics`). Only the round trip (for the first retransmission \
-                 timeout) and the reordering are taken up; the slow-start threshold no longer since 5.6.",
+        limits: "Whether a connection that closes leaves its round trip, its variance, its window and its reordering \
+                 for the next one to the same address (`ip tcp_metrics`). Only the round trip (for the first \
+                 retransmission timeout) and the reordering are taken up; the slow-start threshold no longer since \
+                 5.6.",
         enforced_by: &["net/ipv4/tcp_metrics.c:tcp_update_metrics", "net/ipv4/tcp_metrics.c:tcp_init_metrics"],
         not: "Speeds up no connection since 5.6: the remembered threshold that held new ones back is no longer used \
               (tcp_no_ssthresh_metrics_save). Cookies of TCP Fast Open are remembered all the same.",
-        raising: "On: retransmission timeouts of new connections begin at a guess, and with SYN cookies off no peer counts \
-                  as known, so a flood displaces old friends too.",
+        raising: "On: retransmission timeouts of new connections begin at a guess, and with SYN cookies off no peer \
+                  counts as known, so a flood displaces old friends too.",
         lowering: "Off, as by default: nothing bad on current kernels.",
         related: &["net.ipv4.tcp_no_ssthresh_metrics_save", "net.ipv4.tcp_slow_start_after_idle"],
         belongs_to: &["congestion-window"],
@@ -229,10 +232,11 @@ pub(super) static KNOBS: &[Knob] = &[
         undo: Undo::WriteBack,
         cost: "up to this much of the send buffer of each connection lies in the queueing discipline and the device",
         limits: "TCP Small Queues: a connection hands down about a millisecond's worth at its pacing rate, at least \
-                 two packets and at most this much, and waits until the device has sent some of it. From 5.0 until 6.15 \
-                 it bounds only connections that are not paced.",
+                 two packets and at most this much, and waits until the device has sent some of it. From 5.0 until \
+                 6.15 it bounds only connections that are not paced.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_small_queue_check"],
-        not: "Is no buffer: it raises neither tcp_wmem nor the window. A packet may always go when nothing is in flight.",
+        not: "Is no buffer: it raises neither tcp_wmem nor the window. A packet may always go when nothing is in \
+              flight.",
         raising: "Longer queues in this host, and longer waits for all that share them.",
         lowering: "Links that gather packets before they send (Wi-Fi, cable, virtual machines) no longer fill.",
         related: &["net.ipv4.tcp_wmem", "net.ipv4.tcp_notsent_lowat", "net.core.default_qdisc"],
@@ -263,8 +267,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "A write of less than a full packet is held back while an earlier packet of the same connection is still \
-                 in the queueing discipline or the device, until that one is sent.",
+        limits: "A write of less than a full packet is held back while an earlier packet of the same connection is \
+                 still in the queueing discipline or the device, until that one is sent.",
         enforced_by: &["net/ipv4/tcp.c:tcp_should_autocork"],
         not: "Waits for no timer and no answer: it is neither Nagle's algorithm nor TCP_CORK. TCP_NODELAY does not \
               switch it off.",
@@ -287,8 +291,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "Packets are sized to about a millisecond at the pacing rate, so that a slow connection sends no bursts; \
-                 never to less than this many segments.",
+        limits: "Packets are sized to about a millisecond at the pacing rate, so that a slow connection sends no \
+                 bursts; never to less than this many segments.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_tso_segs"],
         not: "Does nothing for bbr, which has a floor of its own.",
         raising: "Slow connections send bursts that short buffers drop.",
@@ -302,7 +306,7 @@ pub(super) static KNOBS: &[Knob] = &[
         key: "net.ipv4.tcp_tso_win_divisor",
         title: "Share of the congestion window that one packet may take",
         kind: Kind::Number { kernel: Bounds::U8, sane: Bounds::new(0, 32) },
-        unit: "",
+        unit: "n-th part",
         exists: Exists::ALWAYS,
         defaults: &[Default::always("3")],
         worse_below: None,
@@ -333,9 +337,9 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "Peers that are near get larger packets than their pacing rate alone would give: 64 KiB more, halved for \
-                 each 2^n µs of their shortest round trip. The kernel shifts by the number and checks it no further: \
-                 above 31 the result is undefined.",
+        limits: "Peers that are near get larger packets than their pacing rate alone would give: 64 KiB more, halved \
+                 for each 2^n µs of their shortest round trip. The kernel shifts by the number and checks it no \
+                 further: above 31 the result is undefined.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_tso_autosize"],
         not: "Does nothing for peers that are milliseconds away.",
         raising: "Farther peers get large packets, in bursts.",
@@ -357,8 +361,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "The window in which each connection looks for its shortest round trip, which loss detection (RACK) and \
-                 packet sizes go by.",
+        limits: "The window in which each connection looks for its shortest round trip, which loss detection (RACK) \
+                 and packet sizes go by.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_update_rtt_min"],
         not: "bbr has a window of its own, 10 seconds, and does not look at it.",
         raising: "A connection that has moved to a longer path takes longer to notice.",
@@ -404,8 +408,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::All, "at the next acknowledgement"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "The pacing rate from half of the slow-start threshold on, in percent of window per round trip. Packets \
-                 are paced by it only under the qdisc fq or with SO_MAX_PACING_RATE.",
+        limits: "The pacing rate from half of the slow-start threshold on, in percent of window per round trip. \
+                 Packets are paced by it only under the qdisc fq or with SO_MAX_PACING_RATE.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_update_pacing_rate"],
         not: "Does nothing for bbr, which computes its own rate.",
         raising: "Larger bursts.",
@@ -456,8 +460,8 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "lowers-default",
             when: |setting: &Use<'_>| setting.number() == Some(2),
-            says: "makes every connection begin with segments of tcp_base_mss, 1024 bytes by default, and probe upwards; \
-                   1 does so only where the path swallows large packets",
+            says: "makes every connection begin with segments of tcp_base_mss, 1024 bytes by default, and probe \
+                   upwards; 1 does so only where the path swallows large packets",
             instead: Instead::Value("1"),
             severity: Some(Severity::Note),
         }],
@@ -475,8 +479,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NEW_CONNECTIONS,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "The size that a connection goes down to when it begins to probe for the path's packet size. Timeouts that \
-                 go on halve it, down to tcp_mtu_probe_floor.",
+        limits: "The size that a connection goes down to when it begins to probe for the path's packet size. Timeouts \
+                 that go on halve it, down to tcp_mtu_probe_floor.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_mtup_init", "net/ipv4/tcp_timer.c:tcp_mtu_probing"],
         not: "Sets no segment size while tcp_mtu_probing is 0, as by default.",
         raising: "Above what the path carries, the first retreat does not help and the connection stands still longer.",
@@ -566,8 +570,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::All, "when a connection begins or its path's packet size changes"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "Segments, options included, do not become smaller than this, whatever size the peer announced or the path \
-                 was found to carry.",
+        limits: "Segments, options included, do not become smaller than this, whatever size the peer announced or the \
+                 path was found to carry.",
         enforced_by: &["net/ipv4/tcp_output.c:__tcp_mtu_to_mss"],
         not: "Refuses no peer: one with a smaller segment size is sent larger segments than it asked for.",
         raising: "Above 536 there are paths and small devices that the segments no longer fit.",
@@ -622,8 +626,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "dangerous",
                 when: |setting: &Use<'_>| matches!(setting.number(), Some(1 | 2)),
-                says: "lets routers cut packets: pieces get lost, are dropped by firewalls, and cost the receiver work; \
-                       against filtered ICMP take tcp_mtu_probing = 1",
+                says: "lets routers cut packets: pieces get lost, are dropped by firewalls, and cost the receiver \
+                       work; against filtered ICMP take tcp_mtu_probing = 1",
                 instead: Instead::Value("0"),
                 severity: None,
             },
@@ -736,36 +740,50 @@ fn names_one_that_is_not_loaded(setting: &Use<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knobs::testing::Case;
+    use crate::knobs::tests::lore_on;
+    use crate::knobs::{Machine, by_key};
+
+    type Rules = &'static [&'static str];
+    type Settings = &'static [(&'static str, &'static str)];
+    /// A value, what else is set, the kernel, and the rules that have something to say.
+    type Case = (&'static str, &'static str, Settings, Version, Rules);
+
+    fn check(cases: &[Case]) {
+        for (key, value, around, kernel, rules) in cases {
+            let key = alloc::format!("net.ipv4.{key}");
+            let fired = lore_on(&Machine::of_kernel(*kernel), &key, value, around);
+            assert_eq!(fired, *rules, "{key} = {value} with {around:?} on {kernel}");
+        }
+    }
 
     const NEW: Version = Version(6, 18);
     const STABLE: Version = Version(6, 1);
 
     #[test]
     fn folklore_and_its_near_misses() {
-        let one = |key, value, fires| Case { key, value, around: &[], kernel: NEW, fires };
-        for case in [
+        let one = |key, value, rules: Rules| -> Case { (key, value, &[], NEW, rules) };
+        check(&[
             one("tcp_congestion_control", "bbr", &[]),
             one("tcp_congestion_control", "cubic", &[]),
             one("tcp_congestion_control", "reno", &[]),
-            one("tcp_congestion_control", "htcp", &["refused note"]),
-            one("tcp_congestion_control", "hybla", &["refused note", "dangerous note"]),
-            one("tcp_congestion_control", "dctcp", &["refused note", "dangerous note"]),
+            one("tcp_congestion_control", "htcp", &["refused"]),
+            one("tcp_congestion_control", "hybla", &["refused", "dangerous"]),
+            one("tcp_congestion_control", "dctcp", &["refused", "dangerous"]),
             one("tcp_slow_start_after_idle", "0", &[]),
             one("tcp_slow_start_after_idle", "1", &[]),
-            one("tcp_no_metrics_save", "1", &["placebo note"]),
+            one("tcp_no_metrics_save", "1", &["placebo"]),
             one("tcp_no_metrics_save", "0", &[]),
             one("tcp_no_ssthresh_metrics_save", "0", &[]),
-            one("tcp_limit_output_bytes", "131072", &["lowers-default note"]),
+            one("tcp_limit_output_bytes", "131072", &["lowers-default"]),
             one("tcp_limit_output_bytes", "1048576", &[]),
             one("tcp_limit_output_bytes", "65536", &[]),
             one("tcp_mtu_probing", "0", &[]),
             one("tcp_mtu_probing", "1", &[]),
-            one("tcp_mtu_probing", "2", &["lowers-default note"]),
+            one("tcp_mtu_probing", "2", &["lowers-default"]),
             one("ip_no_pmtu_disc", "0", &[]),
             one("ip_no_pmtu_disc", "1", &["dangerous"]),
             one("ip_no_pmtu_disc", "2", &["dangerous"]),
-            one("ip_no_pmtu_disc", "3", &["dangerous note"]),
+            one("ip_no_pmtu_disc", "3", &["dangerous"]),
             one("tcp_min_snd_mss", "536", &[]),
             one("tcp_min_snd_mss", "1000", &["dangerous"]),
             one("tcp_autocorking", "0", &[]),
@@ -774,9 +792,7 @@ mod tests {
             one("tcp_base_mss", "1024", &[]),
             one("tcp_probe_interval", "60", &["placebo"]),
             one("tcp_pacing_ca_ratio", "150", &[]),
-        ] {
-            case.check();
-        }
+        ]);
     }
 
     #[test]
@@ -786,33 +802,52 @@ mod tests {
         let loads: &[_] =
             &[("net.ipv4.tcp_available_congestion_control", "reno cubic"), ("net.ipv4.tcp_congestion_control", "bbr")];
         let bbr: &[_] = &[("net.ipv4.tcp_congestion_control", "bbr")];
-        let one = |key, value, around, fires| Case { key, value, around, kernel: NEW, fires };
-        for case in [
+        let one = |key, value, around: Settings, rules: Rules| (key, value, around, NEW, rules);
+        check(&[
             one("tcp_base_mss", "512", probing, &[]),
             one("tcp_mtu_probe_floor", "256", probing, &[]),
             one("tcp_congestion_control", "htcp", loaded, &[]),
-            one("tcp_congestion_control", "bbr", loaded, &["refused note"]),
+            one("tcp_congestion_control", "bbr", loaded, &["refused"]),
             one("tcp_allowed_congestion_control", "reno cubic", loaded, &[]),
             one("tcp_allowed_congestion_control", "reno cubic bbr", loaded, &["refused"]),
             one("tcp_allowed_congestion_control", "reno cubic bbr", loads, &[]),
             one("tcp_allowed_congestion_control", "reno cubic bbr", &[], &[]),
-            one("tcp_pacing_ca_ratio", "150", bbr, &["placebo note"]),
+            one("tcp_pacing_ca_ratio", "150", bbr, &["placebo"]),
             one("tcp_pacing_ca_ratio", "120", bbr, &[]),
-        ] {
-            case.check();
-        }
+        ]);
     }
 
     #[test]
     fn the_kernel_decides() {
-        let one = |key, value, kernel, fires| Case { key, value, around: &[], kernel, fires };
-        for case in [
+        let one = |key, value, kernel, rules: Rules| -> Case { (key, value, &[], kernel, rules) };
+        check(&[
             one("tcp_no_metrics_save", "1", Version(5, 4), &[]),
-            one("tcp_no_metrics_save", "1", STABLE, &["placebo note"]),
-            one("tcp_limit_output_bytes", "262144", STABLE, &["lowers-default note"]),
+            one("tcp_no_metrics_save", "1", STABLE, &["placebo"]),
+            one("tcp_limit_output_bytes", "262144", STABLE, &["lowers-default"]),
             one("tcp_limit_output_bytes", "262144", Version(4, 19), &[]),
+        ]);
+    }
+
+    #[test]
+    fn what_is_only_worth_knowing() {
+        for (key, value) in [
+            ("ip_no_pmtu_disc", "3"),
+            ("tcp_congestion_control", "htcp"),
+            ("tcp_congestion_control", "dctcp"),
+            ("tcp_limit_output_bytes", "131072"),
+            ("tcp_mtu_probing", "2"),
+            ("tcp_no_metrics_save", "1"),
         ] {
-            case.check();
+            let knob = by_key(&alloc::format!("net.ipv4.{key}")).expect("a knob");
+            let (numbers, machine) = (knob.kind.numbers(value), Machine::of_kernel(NEW));
+            let default = knob.default_on(&machine).map(|text| knob.kind.numbers(&text)).unwrap_or_default();
+            let setting =
+                Use { text: value, numbers: &numbers, default: &default, machine: &machine, other: &|_| None };
+            let mut fired = knob.folklore.iter().filter(|lore| (lore.when)(&setting)).peekable();
+            assert!(
+                fired.peek().is_some() && fired.all(|lore| lore.severity == Some(Severity::Note)),
+                "{key} = {value}"
+            );
         }
     }
 

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::timers::SECONDS_IN_JIFFIES;
 use super::{
     Bounds, Default, Effect, EffectBy, Exists, Folklore, Inside, Instead, Kind, Knob, Machine, Scope, Undo, Use,
 };
@@ -28,6 +29,8 @@ const KEEPALIVE_TIME: &str = "net.ipv4.tcp_keepalive_time";
 
 /// An entry with its usual extensions.
 const ENTRY_BYTES: u64 = 320;
+/// More entries than that make no sense: 80 GiB of them.
+const MOST: i64 = 1 << 28;
 /// Entries that nobody needs to track, where memory is not known: 5 GiB of them.
 const GIANT: i64 = 1 << 24;
 /// Entries for each bucket that boot itself gave until 5.14. Each stands in the table twice.
@@ -36,9 +39,7 @@ const PER_BUCKET: i64 = 4;
 const TIMEWAIT_LEN: i64 = 60;
 /// The longest pause between two retransmissions (`TCP_RTO_MAX`), in seconds.
 const RTO_MAX: i64 = 120;
-/// The most seconds that fit where a second has 100 jiffies: they are kept in an int.
-const MOST_AT_100_HZ: i64 = 21_474_836;
-/// The same at 1000 jiffies, 24 days: every kernel takes that much.
+/// The most seconds, 24 days, that every kernel takes: they are kept as jiffies, of which 1000 can make a second.
 const MOST_AT_1000_HZ: i64 = 2_147_483;
 
 pub(super) static KNOBS: &[Knob] = &[
@@ -70,14 +71,14 @@ pub(super) static KNOBS: &[Knob] = &[
                 buckets,
             ),
         ],
-        worse_below: Some("chains get longer: each packet costs more CPU, and entries of overlong chains are refused"),
+        worse_below: None,
         scope: Scope::Global { inside: Inside::ReadOnly },
         effect: Effect::new(EffectBy::All, "at once: all entries are hashed anew, and no packet is tracked meanwhile"),
         undo: Undo::WriteBack,
         cost: "buckets × 8 B",
-        limits: "The length of the chains in which entries are looked for: on average twice the entries of all namespaces \
-                 divided by it. Since 5.15 a new entry is refused where a chain has 50 to 80 already (chaintoolong). \
-                 It is rounded up to whole pages: a multiple of 512 where they are 4 KiB.",
+        limits: "The length of the chains in which entries are looked for: on average twice the entries of all \
+                 namespaces divided by it. Since 5.15 a new entry is refused where a chain has 50 to 80 already \
+                 (chaintoolong). It is rounded up to whole pages: a multiple of 512 where they are 4 KiB.",
         enforced_by: &[
             "net/netfilter/nf_conntrack_core.c:nf_conntrack_hash_resize",
             "net/netfilter/nf_conntrack_core.c:__nf_conntrack_confirm",
@@ -87,14 +88,35 @@ pub(super) static KNOBS: &[Knob] = &[
         lowering: "Each packet costs more CPU, in the softirq of the CPU that receives it.",
         related: &[MAX, COUNT],
         belongs_to: &["conntrack-table"],
-        folklore: &[Folklore {
-            rule: "refused",
-            when: |setting: &Use<'_>| setting.machine.kernel < Version(4, 8) && setting.numbers != setting.default,
-            says: "can only be read before 4.8: the module's option hashsize sets it (options nf_conntrack hashsize=N in \
-                   modprobe.d)",
-            instead: Instead::Nothing,
-            severity: None,
-        }],
+        folklore: &[
+            Folklore {
+                rule: "refused",
+                when: |setting: &Use<'_>| setting.machine.kernel < Version(4, 8) && setting.numbers != setting.default,
+                says: "can only be read before 4.8: the module's option hashsize sets it (options nf_conntrack \
+                       hashsize=N in modprobe.d)",
+                instead: Instead::Nothing,
+                severity: None,
+            },
+            Folklore {
+                rule: "out-of-step",
+                when: are_few,
+                says: "more than four entries of nf_conntrack_max for each bucket: when the table fills, each packet \
+                       searches chains of eight and more",
+                instead: Instead::Default,
+                severity: None,
+            },
+            Folklore {
+                rule: "lowers-default",
+                when: |setting: &Use<'_>| {
+                    let lower = setting.number().zip(setting.default.first()).is_some_and(|(n, default)| n < *default);
+                    lower && !are_few(setting)
+                },
+                says: "fewer buckets than boot gives: longer chains, so a little more CPU for each packet, to save 8 \
+                       B each",
+                instead: Instead::Default,
+                severity: Some(Severity::Note),
+            },
+        ],
         sources: &["Documentation/networking/nf_conntrack-sysctl.rst"],
     },
     Knob {
@@ -111,8 +133,8 @@ pub(super) static KNOBS: &[Knob] = &[
         cost: "entries × about 320 B",
         limits: "Nothing: it counts the entries of this namespace, which nf_conntrack_max bounds.",
         enforced_by: &["net/netfilter/nf_conntrack_core.c:__nf_conntrack_alloc"],
-        not: "Does not count other namespaces, whose entries are in the same hash. Connections of other protocols are in \
-              it too.",
+        not: "Does not count other namespaces, whose entries are in the same hash. Connections of other protocols are \
+              in it too.",
         raising: "Cannot be written.",
         lowering: "Cannot be written; conntrack -F forgets all entries, and breaks what NAT translates.",
         related: &[MAX, BUCKETS],
@@ -124,13 +146,13 @@ pub(super) static KNOBS: &[Knob] = &[
         key: ESTABLISHED,
         title: "How long a silent connection is tracked",
         defaults: &[Default::always("432000")],
-        limits: "An established connection without a packet for so long is forgotten. Connections with data that nobody \
-                 acknowledges, or with a closed window, have the shorter timeouts of their own.",
+        limits: "An established connection without a packet for so long is forgotten. Connections with data that \
+                 nobody acknowledges, or with a closed window, have the shorter timeouts of their own.",
         not: "Ends no connection: both ends keep it and know nothing. Its next packet begins a new entry \
               (nf_conntrack_tcp_loose) or is INVALID; where it was translated, it goes astray.",
         raising: "Connections whose ends have vanished stay in the table, for five days by default.",
-        lowering: "Idle connections of pools, SSH and databases hang. It must be longer than the keepalive time of those who \
-                   speak through this machine, with room for the probes.",
+        lowering: "Idle connections of pools, SSH and databases hang. It must be longer than the keepalive time of \
+                   those who speak through this machine, with room for the probes.",
         related: &[MAX, KEEPALIVE_TIME, LOOSE],
         belongs_to: &["conntrack-table", "keepalive"],
         folklore: &[
@@ -211,15 +233,15 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "The entry of a connection that both sides have closed.",
         not: "Shortens no TIME_WAIT of a socket, which is 60 seconds and cannot be set; frees no port of this machine.",
         raising: "On a machine with many short connections, most of the table is such entries.",
-        lowering: "Below 60 seconds NAT may give the port to the next connection while an endpoint still has the last one in \
-                   TIME_WAIT: its SYN is answered with an ACK, or dropped.",
+        lowering: "Below 60 seconds NAT may give the port to the next connection while an endpoint still has the last \
+                   one in TIME_WAIT: its SYN is answered with an ACK, or dropped.",
         related: &[MAX, CLOSE, "net.ipv4.tcp_max_tw_buckets"],
         folklore: &[
             Folklore {
                 rule: "dangerous",
                 when: |setting: &Use<'_>| setting.number().is_some_and(|n| (1..TIMEWAIT_LEN).contains(&n)),
-                says: "shorter than the 60 seconds of TIME_WAIT: NAT may reuse the port while an endpoint still has the old \
-                       connection in TIME_WAIT",
+                says: "shorter than the 60 seconds of TIME_WAIT: NAT may reuse the port while an endpoint still has \
+                       the old connection in TIME_WAIT",
                 instead: Instead::Value("60"),
                 severity: None,
             },
@@ -242,12 +264,13 @@ pub(super) static KNOBS: &[Knob] = &[
         key: MAX_RETRANS,
         title: "How long a connection that only retransmits is tracked",
         defaults: &[Default::always("300")],
-        limits: "The entry of a connection after three retransmissions without an answer (nf_conntrack_tcp_max_retrans), or \
-                 whose peer has closed its window, where this is shorter than the timeout of its state.",
+        limits: "The entry of a connection after three retransmissions without an answer \
+                 (nf_conntrack_tcp_max_retrans), or whose peer has closed its window, where this is shorter than the \
+                 timeout of its state.",
         not: "Bounds no retransmissions: that is tcp_retries2, by default a quarter of an hour.",
         raising: "Connections whose peer has vanished stay in the table for longer.",
-        lowering: "Below 120 seconds, the longest pause between two retransmissions, an outage that the connection would have \
-                   survived takes its entry.",
+        lowering: "Below 120 seconds, the longest pause between two retransmissions, an outage that the connection \
+                   would have survived takes its entry.",
         related: &[MAX, UNACKNOWLEDGED, "net.ipv4.tcp_retries2"],
         folklore: &[SHORTER_THAN_RTO_MAX, WRONG_UNIT],
         ..TIMEOUT
@@ -256,12 +279,12 @@ pub(super) static KNOBS: &[Knob] = &[
         key: UNACKNOWLEDGED,
         title: "How long unacknowledged data is tracked",
         defaults: &[Default::always("300")],
-        limits: "The entry of a connection with data that is not acknowledged, or that was picked up in its middle and not \
-                 yet answered, where this is shorter than the timeout of its state.",
+        limits: "The entry of a connection with data that is not acknowledged, or that was picked up in its middle \
+                 and not yet answered, where this is shorter than the timeout of its state.",
         not: "Bounds no retransmissions: that is tcp_retries2, by default a quarter of an hour.",
         raising: "Connections whose peer has vanished stay in the table for longer.",
-        lowering: "Below 120 seconds, the longest pause between two retransmissions, an outage that the connection would have \
-                   survived takes its entry.",
+        lowering: "Below 120 seconds, the longest pause between two retransmissions, an outage that the connection \
+                   would have survived takes its entry.",
         related: &[MAX, MAX_RETRANS, LOOSE, "net.ipv4.tcp_retries2"],
         folklore: &[SHORTER_THAN_RTO_MAX, WRONG_UNIT],
         ..TIMEOUT
@@ -270,21 +293,21 @@ pub(super) static KNOBS: &[Knob] = &[
         key: LOOSE,
         title: "Connections are picked up in their middle",
         defaults: &[Default::always("1")],
-        limits: "Whether a packet of a connection that is not in the table, and is no SYN, begins an entry; without, it is \
-                 INVALID.",
+        limits: "Whether a packet of a connection that is not in the table, and is no SYN, begins an entry; without, \
+                 it is INVALID.",
         enforced_by: &["net/netfilter/nf_conntrack_proto_tcp.c:tcp_new"],
         not: "Brings back no translation: a connection behind NAT whose entry is gone is lost either way.",
         raising: "Nothing beyond the default: packets without a connection fill the table until \
                   nf_conntrack_tcp_timeout_unacknowledged.",
-        lowering: "After a flush, a failover, a restart of the firewall or an idle time that was too long, connections that \
-                   are open are INVALID, and hang where INVALID is dropped. SYNPROXY needs it off.",
+        lowering: "After a flush, a failover, a restart of the firewall or an idle time that was too long, \
+                   connections that are open are INVALID, and hang where INVALID is dropped. SYNPROXY needs it off.",
         related: &[ESTABLISHED, "net.netfilter.nf_conntrack_tcp_be_liberal"],
         belongs_to: &["keepalive"],
         folklore: &[Folklore {
             rule: "dangerous",
             when: |setting: &Use<'_>| setting.number() == Some(0),
-            says: "connections that are open when the table is flushed, fails over or has forgotten them become INVALID, and \
-                   hang where INVALID is dropped; only SYNPROXY needs this",
+            says: "connections that are open when the table is flushed, fails over or has forgotten them become \
+                   INVALID, and hang where INVALID is dropped; only SYNPROXY needs this",
             instead: Instead::Default,
             severity: Some(Severity::Note),
         }],
@@ -293,12 +316,13 @@ pub(super) static KNOBS: &[Knob] = &[
     Knob {
         key: "net.netfilter.nf_conntrack_tcp_be_liberal",
         title: "Packets outside of the window are let pass",
-        limits: "With 1 a packet outside of the window that connection tracking expects is not INVALID, unless it is a RST.",
+        limits: "With 1 a packet outside of the window that connection tracking expects is not INVALID, unless it is \
+                 a RST.",
         enforced_by: &["net/netfilter/nf_conntrack_proto_tcp.c:tcp_in_window"],
         not: "Changes nothing for TCP itself, which checks the window of its own connections anyway.",
         raising: "A forged packet passes more easily.",
-        lowering: "Where only one direction passes here, or a peer's window is odd, good packets are INVALID: NAT does not \
-                   translate them, and the peer answers with a RST.",
+        lowering: "Where only one direction passes here, or a peer's window is odd, good packets are INVALID: NAT \
+                   does not translate them, and the peer answers with a RST.",
         related: &[LOOSE],
         ..SWITCH
     },
@@ -324,9 +348,10 @@ pub(super) static KNOBS: &[Knob] = &[
         undo: Undo::OneWay("the kernel answers EBUSY to 0 until the next boot"),
         limits: "Whether packets that SRv6 and other lightweight tunnels wrap and unwrap pass the hooks of netfilter.",
         enforced_by: &["net/netfilter/nf_hooks_lwtunnel.c:nf_hooks_lwtunnel_sysctl_handler"],
-        not: "Does nothing without such tunnels. The file is in every namespace, and writable, but there is only one switch.",
-        raising: "Rules and connection tracking apply to packets that passed them by, in all namespaces; and there is no way \
-                  back without a reboot.",
+        not: "Does nothing without such tunnels. The file is in every namespace, and writable, but there is only one \
+              switch.",
+        raising: "Rules and connection tracking apply to packets that passed them by, in all namespaces; and there is \
+                  no way back without a reboot.",
         lowering: "Impossible: EBUSY.",
         related: &[],
         belongs_to: &[],
@@ -345,7 +370,7 @@ pub(super) static KNOBS: &[Knob] = &[
 const NF_CONNTRACK_MAX: Knob = Knob {
     key: MAX,
     title: "Tracked connections, for each namespace",
-    kind: Kind::Number { kernel: Bounds::NOT_NEGATIVE, sane: Bounds::new(256, 1 << 28) },
+    kind: Kind::Number { kernel: Bounds::NOT_NEGATIVE, sane: Bounds::new(256, MOST) },
     unit: "entries",
     exists: Exists::ALWAYS.module("nf_conntrack"),
     defaults: &[
@@ -357,9 +382,9 @@ const NF_CONNTRACK_MAX: Knob = Knob {
     effect: Effect::new(EffectBy::All, "at once, from the next new connection on"),
     undo: Undo::LeavesTraces("entries stay until they time out, also those above a lower maximum"),
     cost: "entries × about 320 B, as far as they are used; and 8 B for each bucket that should go with them",
-    limits: "The entries of each namespace by itself, though it is one value for all: the table may hold so many for every \
-             namespace. Beyond it an entry that was never answered is thrown out, or the packet is dropped (\"nf_conntrack: \
-             table full, dropping packet\"). 0 is no limit; 7.2 refuses it.",
+    limits: "The entries of each namespace by itself, though it is one value for all: the table may hold so many for \
+             every namespace. Beyond it an entry that was never answered is thrown out, or the packet is dropped \
+             (\"nf_conntrack: table full, dropping packet\"). 0 is no limit; 7.2 refuses it.",
     enforced_by: &["net/netfilter/nf_conntrack_core.c:__nf_conntrack_alloc"],
     not: "Has nothing to do with TIME_WAIT or any other limit of sockets: packets are dropped before TCP sees them. \
           Where nothing is tracked, it does nothing. Does not raise the buckets.",
@@ -371,19 +396,19 @@ const NF_CONNTRACK_MAX: Knob = Knob {
         Folklore {
             rule: "out-of-step",
             when: |setting: &Use<'_>| match (setting.number(), setting.other_number(BUCKETS)) {
-                (Some(max), Some(buckets)) => buckets > 0 && max / PER_BUCKET > buckets,
+                (Some(max), Some(buckets)) => max <= MOST && is_long(max, buckets),
                 _ => false,
             },
-            says: "more than four entries for each of the nf_conntrack_buckets: when the table fills, each packet searches \
-                   chains of eight and more. Raise the buckets with it",
+            says: "more than four entries for each of the nf_conntrack_buckets: when the table fills, each packet \
+                   searches chains of eight and more. Raise the buckets with it",
             instead: Instead::Unknown,
             severity: None,
         },
         Folklore {
             rule: "dangerous",
             when: is_giant,
-            says: "a full table of that size takes more memory than there is to spare, about 320 B for each entry; shorter \
-                   timeouts, or not tracking what needs none (notrack), help more",
+            says: "a full table of that size takes more memory than there is to spare, about 320 B for each entry; \
+                   shorter timeouts, or not tracking what needs none (notrack), help more",
             instead: Instead::Unknown,
             severity: None,
         },
@@ -395,7 +420,7 @@ const NF_CONNTRACK_MAX: Knob = Knob {
 const TIMEOUT: Knob = Knob {
     key: "",
     title: "",
-    kind: Kind::Number { kernel: Bounds::new(-MOST_AT_100_HZ, MOST_AT_100_HZ), sane: Bounds::new(1, MOST_AT_100_HZ) },
+    kind: Kind::Number { kernel: SECONDS_IN_JIFFIES, sane: Bounds::new(1, SECONDS_IN_JIFFIES.max) },
     unit: "seconds",
     exists: Exists::ALWAYS.module("nf_conntrack"),
     defaults: &[],
@@ -446,8 +471,8 @@ const WRONG_UNIT: Folklore = Folklore {
 const SHORTER_THAN_RTO_MAX: Folklore = Folklore {
     rule: "dangerous",
     when: |setting: &Use<'_>| setting.number().is_some_and(|n| (1..RTO_MAX).contains(&n)),
-    says: "shorter than the 120 seconds that TCP may wait between two retransmissions: after a long outage a connection comes \
-           back and is not known any more",
+    says: "shorter than the 120 seconds that TCP may wait between two retransmissions: after a long outage a \
+           connection comes back and is not known any more",
     instead: Instead::Default,
     severity: Some(Severity::Note),
 };
@@ -465,11 +490,14 @@ fn buckets(machine: &Machine) -> Option<String> {
 }
 
 fn max(machine: &Machine) -> Option<String> {
-    let max = match machine.kernel >= Version(5, 15) {
-        true => bucket_count(machine)?,
-        false => old_bucket_count(machine)? * 4,
-    };
-    Some(format!("{max}"))
+    Some(format!("{}", max_count(machine)?))
+}
+
+fn max_count(machine: &Machine) -> Option<u64> {
+    match machine.kernel >= Version(5, 15) {
+        true => bucket_count(machine),
+        false => Some(old_bucket_count(machine)? * 4),
+    }
 }
 
 fn bucket_count(machine: &Machine) -> Option<u64> {
@@ -497,9 +525,21 @@ fn whole_pages(machine: &Machine, buckets: u64) -> Option<u64> {
     buckets.checked_next_multiple_of(machine.memory?.page_bytes / 8)
 }
 
+/// Whether so many entries make long chains of so many buckets.
+fn is_long(max: i64, buckets: i64) -> bool {
+    buckets > 0 && max / PER_BUCKET > buckets
+}
+
+/// Whether there are too few buckets for a maximum that nobody has raised; else the maximum is the line to speak of.
+fn are_few(setting: &Use<'_>) -> bool {
+    let (Some(buckets), Some(max)) = (setting.number(), setting.other_number(MAX)) else { return false };
+    let is_raised = max_count(setting.machine).zip(u64::try_from(max).ok()).is_none_or(|(default, max)| max > default);
+    is_long(max, buckets) && !is_raised
+}
+
 /// Whether a full table takes more than half of the memory; where that is not known, more than anybody needs.
 fn is_giant(setting: &Use<'_>) -> bool {
-    let Some(max) = setting.number() else { return false };
+    let Some(max) = setting.number().filter(|max| *max <= MOST) else { return false };
     match (u64::try_from(max), setting.machine.memory) {
         (Ok(max), Some(memory)) => max.saturating_mul(ENTRY_BYTES) > memory.bytes / 2,
         _ => max > GIANT,
@@ -508,7 +548,7 @@ fn is_giant(setting: &Use<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{lore, lore_on, machine};
+    use super::super::tests::{Case, lore, lore_on, machine};
     use super::super::{Memory, by_key};
     use super::*;
 
@@ -523,7 +563,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_which_setting() {
-        let cases: &[(&str, &str, &[(&str, &str)], &[&str])] = &[
+        let cases: &[Case<'_>] = &[
             (MAX, "262144", &[(BUCKETS, "65536")], &[]),
             (MAX, "1048576", &[], &[]),
             (MAX, "1048576", &[(BUCKETS, "65536")], &["out-of-step"]),
@@ -534,7 +574,13 @@ mod tests {
             (MAX, "100000000", &[(BUCKETS, "33554432")], &["dangerous"]),
             (ALIAS, "2097152", &[], &["out-of-step"]),
             (ALIAS, "262144", &[], &[]),
-            (BUCKETS, "65536", &[], &[]),
+            (MAX, "2147483648", &[], &[]),
+            (BUCKETS, "262144", &[], &[]),
+            (BUCKETS, "524288", &[], &[]),
+            (BUCKETS, "65536", &[], &["lowers-default"]),
+            (BUCKETS, "65536", &[(MAX, "1048576")], &["lowers-default"]),
+            (BUCKETS, "16384", &[], &["out-of-step"]),
+            (BUCKETS, "16384", &[(MAX, "65536")], &["lowers-default"]),
             (ESTABLISHED, "86400", &[], &[]),
             (ESTABLISHED, "432000", &[], &[]),
             (ESTABLISHED, "7201", &[], &[]),

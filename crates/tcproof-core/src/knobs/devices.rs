@@ -74,7 +74,7 @@ pub(super) static KNOBS: &[Knob] = &[
     Knob {
         key: "net.core.netdev_budget_usecs",
         title: "Time per round of the receive softirq",
-        // No less than two jiffies since 6.14 and its stable contemporaries; 2000 is that of the fastest clock, HZ=1000.
+        // No less than two jiffies since 6.14, and in stable kernels since then; 2000 is that of HZ=1000.
         kind: Kind::Number { kernel: Bounds::new(2000, i32::MAX as i64), sane: Bounds::new(2000, 1_000_000) },
         unit: "microseconds",
         exists: Exists::since(Version(4, 12)),
@@ -83,7 +83,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Default {
                 since: Version(5, 8),
                 value: DefaultValue::DecidedBy(
-                    "the kernel's clock, as two jiffies: 2000 where HZ is 1000, 8000 where it is 250, 20000 where it is 100",
+                    "the kernel's clock, as two jiffies: 2000 where HZ is 1000, 8000 where it is 250, 20000 where it \
+                     is 100",
                 ),
             },
         ],

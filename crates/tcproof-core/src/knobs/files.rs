@@ -134,7 +134,7 @@ const HUGE: i64 = 1_000_000_000;
 const NR_FILE: u64 = 8192;
 
 /// `files_maxfiles_init`: a tenth of the memory, in KiB, taking a file with its inode and dentry for 1 KiB. Boot leaves
-/// out one and a half times what it has used by then, which nobody can see afterwards, so that the truth is a little less.
+/// out one and a half times what it has used by then, which nobody can see afterwards: the truth is a little less.
 fn file_max(machine: &Machine) -> Option<String> {
     Some((machine.memory?.bytes / 1024 / 10).max(NR_FILE).to_string())
 }

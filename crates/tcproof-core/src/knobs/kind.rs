@@ -134,8 +134,11 @@ impl Kind {
         let s = if count == 1 { "" } else { "s" };
         // The kernel takes as many numbers as it has room for, and is silent about what is missing or left over.
         match numbers.len() {
+            1 if count > 1 => {
+                Err(Wrong::Nonsense(format!("sets only the first of {count} numbers: the others stay as they are")))
+            }
             found if found < count => Err(Wrong::Nonsense(format!(
-                "it sets the first {found} of {count} numbers, and leaves the others as they are"
+                "sets only the first {found} of {count} numbers: the others stay as they are"
             ))),
             _ if !rest.is_empty() => {
                 Err(Wrong::Nonsense(format!("the kernel takes {count} number{s} and ignores {rest:?} behind")))
@@ -170,7 +173,7 @@ impl Kind {
                 }
             }
             Self::PortRange => {
-                in_bounds(numbers, Bounds::new(0, 65_535), Bounds::new(1, 65_535))?;
+                in_bounds(numbers, Bounds::new(1, 65_535), Bounds::new(1, 65_535))?;
                 match numbers.is_sorted() {
                     true => Ok(()),
                     false => Err(Wrong::Refused("the lowest port comes first".into())),
@@ -257,7 +260,8 @@ fn port_list(text: &str) -> Result<(), String> {
 fn key(text: &str) -> Result<(), String> {
     let is_key = |key: &str| {
         let groups: Vec<_> = key.trim().split('-').collect();
-        groups.len() == 4 && groups.iter().all(|g| g.len() == 8 && g.bytes().all(|b| b.is_ascii_hexdigit()))
+        groups.len() == 4
+            && groups.iter().all(|g| (1..=8).contains(&g.len()) && g.bytes().all(|b| b.is_ascii_hexdigit()))
     };
     match text.split(',').count() <= 2 && text.split(',').all(is_key) {
         true => Ok(()),
@@ -288,7 +292,7 @@ mod tests {
         }
         assert!(nonsense(&TRIPLE, "8192 4096 2048") && nonsense(&TRIPLE, "4096 87380") && refused(&TRIPLE, "0 1 2"));
         assert!(refused(&Kind::SWITCH, "2") && nonsense(&Kind::LOOSE_SWITCH, "2"));
-        assert!(refused(&Kind::PortRange, "65535 1024") && nonsense(&Kind::PortRange, "0 65535"));
+        assert!(refused(&Kind::PortRange, "65535 1024") && refused(&Kind::PortRange, "0 65535"));
         assert!(
             refused(&Kind::PortList, "80-70") && refused(&Kind::PortList, "80, 90") && refused(&Kind::ReadOnly, "1")
         );

@@ -16,8 +16,6 @@ mod neighbours;
 mod ports;
 mod recovery;
 mod removed;
-#[cfg(test)]
-mod testing;
 mod timers;
 
 use alloc::string::String;

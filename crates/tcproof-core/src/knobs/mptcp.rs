@@ -1,14 +1,12 @@
 //! Multipath TCP.
 
+use super::timers::SECONDS_IN_JIFFIES;
 use super::{Bounds, Default, Effect, EffectBy, Exists, Folklore, Instead, Kind, Knob, Scope, Undo, Use};
 use crate::lint::Severity;
 use crate::version::Version;
 
 /// Connections look at it when they begin.
 const NEW: Effect = Effect::new(EffectBy::New, "MPTCP connections that begin afterwards");
-
-/// What `proc_dointvec_jiffies` takes at 100 Hz; less with a faster tick.
-const SECONDS_IN_JIFFIES: Bounds = Bounds::new(-(i32::MAX as i64 / 100), i32::MAX as i64 / 100);
 
 const DOC: &[&str] = &["Documentation/networking/mptcp-sysctl.rst"];
 
@@ -37,8 +35,8 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "placebo",
             when: |setting: &Use<'_>| setting.number() == Some(1),
-            says: "converts no TCP connection: it only lets programs open MPTCP sockets, which is the default since 5.6 \
-                   except on Red Hat's kernels; further paths need ip mptcp",
+            says: "converts no TCP connection: it only lets programs open MPTCP sockets, which is the default since \
+                   5.6 except on Red Hat's kernels; further paths need ip mptcp",
             instead: Instead::Unknown,
             severity: Some(Severity::Note),
         }],
@@ -257,8 +255,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "sockets that are opened afterwards"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "The packet scheduler of new sockets, one of available_schedulers. Besides default there are only those \
-                 that a BPF program registers.",
+        limits: "The packet scheduler of new sockets, one of available_schedulers. Besides default there are only \
+                 those that a BPF program registers.",
         enforced_by: &["net/mptcp/sched.c:mptcp_init_sched"],
         not: "Says nothing about the queueing disciplines of devices.",
         raising: "A scheduler that is not registered when a socket is opened is replaced by default.",
@@ -280,8 +278,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "A subflow with data under way that has heard nothing for so many periods is stale, and nothing more is \
-                 sent on it while there is another. 0 never calls one stale.",
+        limits: "A subflow with data under way that has heard nothing for so many periods is stale, and nothing more \
+                 is sent on it while there is another. 0 never calls one stale.",
         enforced_by: &["net/mptcp/ctrl.c:mptcp_stale_loss_cnt"],
         not: "Closes no subflow.",
         raising: "A dead path is used longer.",
@@ -303,8 +301,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: NEW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "So many retransmissions of a SYN still ask for MPTCP; those after them don't, in case a middlebox eats \
-                 what it does not know. 128 and more always ask.",
+        limits: "So many retransmissions of a SYN still ask for MPTCP; those after them don't, in case a middlebox \
+                 eats what it does not know. 128 and more always ask.",
         enforced_by: &["net/mptcp/ctrl.c:mptcp_active_detect_blackhole"],
         not: "Does not change how often a SYN is sent: that is tcp_syn_retries.",
         raising: "Longer waits on paths that eat MPTCP, in the end ETIMEDOUT.",

@@ -1,6 +1,8 @@
-//! Neighbours: how many machines on the local networks the kernel keeps the hardware address of, and how it forgets them.
-//! All of them are for the whole machine, one set for IPv4 and one for IPv6; containers add to the same two tables.
+//! Neighbours: how many machines on the local networks the kernel keeps the hardware address of, and how it forgets
+//! them. All of them are for the whole machine, one set for IPv4 and one for IPv6; containers add to the same two
+//! tables.
 
+use super::timers::SECONDS_IN_JIFFIES;
 use super::{Bounds, Default, Effect, EffectBy, Exists, Folklore, Inside, Instead, Kind, Knob, Scope, Undo, Use};
 use crate::version::Version;
 
@@ -78,7 +80,8 @@ const GC_THRESH1: Knob = Knob {
     limits: "While the table has fewer entries than this, those that nobody uses any more stay in it.",
     enforced_by: &["net/core/neighbour.c:neigh_periodic_work"],
     not: "Reserves nothing, and lets no more neighbours in: that is gc_thresh3.",
-    raising: "Old entries stay, and count against gc_thresh3. Above gc_thresh2, cleaning begins only when room is needed.",
+    raising: "Old entries stay, and count against gc_thresh3. Above gc_thresh2, cleaning begins only when room is \
+              needed.",
     lowering: "Unused entries go after gc_stale_time, and are asked for again when they are needed.",
     related: &[V4_THRESH2, V4_THRESH3, V6_THRESH1],
     belongs_to: &["neighbour-table"],
@@ -95,7 +98,8 @@ const GC_THRESH2: Knob = Knob {
              heard of for 5 seconds, until there are no more than this.",
     enforced_by: &["net/core/neighbour.c:neigh_alloc", "net/core/neighbour.c:neigh_forced_gc"],
     not: "Turns no neighbour away. Entries that are in use stay.",
-    raising: "The table grows further before it is cleaned. At or above gc_thresh3 there is nothing left to clean down to.",
+    raising: "The table grows further before it is cleaned. At or above gc_thresh3 there is nothing left to clean \
+              down to.",
     lowering: "Neighbours that are spoken to now and then are thrown out, and asked for again: CPU, and broadcasts.",
     related: &[V4_THRESH1, V4_THRESH3, V6_THRESH2],
     folklore: &[Folklore { when: |setting: &Use<'_>| is_above(setting, V4_THRESH3), ..ABOVE_THRESH3 }],
@@ -109,9 +113,9 @@ const GC_THRESH3: Knob = Knob {
     defaults: &[Default::always("1024")],
     worse_below: Some("packets to neighbours beyond it are dropped, and connects to them time out"),
     effect: Effect::new(EffectBy::All, "at once, from the next new neighbour on"),
-    limits: "The most entries of all namespaces together, but for permanent ones and those that a switch's driver learned. \
-             Beyond it, when cleaning finds nothing, a new neighbour is refused: table_fulls counts it, and the kernel \
-             logs \"neighbor table overflow!\".",
+    limits: "The most entries of all namespaces together, but for permanent ones and those that a switch's driver \
+             learned. Beyond it, when cleaning finds nothing, a new neighbour is refused: table_fulls counts it, and \
+             the kernel logs \"neighbor table overflow!\".",
     enforced_by: &["net/core/neighbour.c:neigh_alloc", "net/core/neighbour.c:neigh_forced_gc"],
     not: "Has nothing to do with peers behind a router, who are one neighbour together: the router.",
     raising: "Memory, and a scan of the local network can fill more of it.",
@@ -124,18 +128,18 @@ const GC_THRESH3: Knob = Knob {
 const GC_STALE_TIME: Knob = Knob {
     key: V4_STALE_TIME,
     title: "How long an unused IPv4 neighbour is kept",
-    // Seconds that are kept as jiffies in an int; 100 jiffies a second allow the most.
-    kind: Kind::Number { kernel: Bounds::new(-21_474_836, 21_474_836), sane: Bounds::new(1, 21_474_836) },
+    kind: Kind::Number { kernel: SECONDS_IN_JIFFIES, sane: Bounds::new(1, SECONDS_IN_JIFFIES.max) },
     unit: "seconds",
     defaults: &[Default::always("60")],
     effect: Effect::new(
         EffectBy::All,
-        "at once, on devices of the initial namespace that have no value of their own; elsewhere, devices made afterwards",
+        "at once, on devices of the initial namespace that have no value of their own; elsewhere, devices made \
+         afterwards",
     ),
     limits: "From gc_thresh1 on, an entry that has not been used for so long is thrown out.",
     enforced_by: &["net/core/neighbour.c:neigh_periodic_work"],
-    not: "Does not say when a neighbour is asked again whether it is still there: that is base_reachable_time_ms. Nothing \
-          while the table is below gc_thresh1.",
+    not: "Does not say when a neighbour is asked again whether it is still there: that is base_reachable_time_ms. \
+          Nothing while the table is below gc_thresh1.",
     raising: "Neighbours that are gone take up room for longer.",
     lowering: "Neighbours are asked for again more often.",
     related: &[V4_THRESH1, V6_STALE_TIME],
@@ -175,8 +179,8 @@ const UNRES_QLEN_BYTES: Knob = Knob {
     exists: Exists::since(Version(3, 3)),
     defaults: &[Default::since(Version(3, 3), "65536"), Default::since(Version(4, 14), "212992")],
     cost: "up to so many bytes for each neighbour that does not answer",
-    limits: "Packets, with their overhead, that wait while one neighbour is being asked for its address. When there are \
-             more the oldest goes; unres_discards counts it. 212992 hold about 256 small ones.",
+    limits: "Packets, with their overhead, that wait while one neighbour is being asked for its address. When there \
+             are more the oldest goes; unres_discards counts it. 212992 hold about 256 small ones.",
     enforced_by: &["net/core/neighbour.c:__neigh_event_send"],
     not: "Makes no neighbour answer. One packet always waits, however low it is.",
     raising: "Memory for every address on the local network that is spoken to and does not answer.",
@@ -195,8 +199,8 @@ const UNRES_QLEN_BYTES: Knob = Knob {
 const ABOVE_THRESH2: Folklore = Folklore {
     rule: "out-of-step",
     when: |_| false,
-    says: "more than gc_thresh2: unused neighbours are only cleaned up when a new one needs room, 5 seconds after the last \
-           time. gc_thresh1, 2 and 3 should ascend",
+    says: "more than gc_thresh2: unused neighbours are only cleaned up when a new one needs room, 5 seconds after the \
+           last time. gc_thresh1, 2 and 3 should ascend",
     instead: Instead::Unknown,
     severity: None,
 };
@@ -205,8 +209,8 @@ const ABOVE_THRESH3: Folklore = Folklore {
     rule: "out-of-step",
     when: |_| false,
     // neigh_forced_gc cleans down to gc_thresh2, and so stops after the first entry that it looks at.
-    says: "more than gc_thresh3: when the table is full, cleaning stops after one entry at the most, and new neighbours are \
-           refused. gc_thresh1, 2 and 3 should ascend",
+    says: "more than gc_thresh3: when the table is full, cleaning stops after one entry at the most, and new \
+           neighbours are refused. gc_thresh1, 2 and 3 should ascend",
     instead: Instead::Unknown,
     severity: None,
 };
@@ -218,14 +222,14 @@ fn is_above(setting: &Use<'_>, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::by_key;
-    use super::super::tests::lore;
+    use super::super::tests::{Case, lore};
     use super::*;
 
     #[test]
     fn what_is_said_of_which_setting() {
         let kubernetes = &[(V4_THRESH1, "80000"), (V4_THRESH2, "90000"), (V4_THRESH3, "100000")][..];
         let equal = &[(V6_THRESH1, "8192"), (V6_THRESH2, "8192"), (V6_THRESH3, "8192")][..];
-        let cases: &[(&str, &str, &[(&str, &str)], &[&str])] = &[
+        let cases: &[Case<'_>] = &[
             (V4_THRESH1, "80000", kubernetes, &[]),
             (V4_THRESH2, "90000", kubernetes, &[]),
             (V4_THRESH3, "100000", kubernetes, &[]),

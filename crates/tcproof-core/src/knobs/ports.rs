@@ -16,13 +16,15 @@ const UNPRIVILEGED: &str = "net.ipv4.ip_unprivileged_port_start";
 const TW_REUSE: &str = "net.ipv4.tcp_tw_reuse";
 const TIMESTAMPS: &str = "net.ipv4.tcp_timestamps";
 
-/// Below it are the ports that most services listen on. Higher ones listen too (27017, 11211), but who starts a range at
-/// 10 000 or 10 240 has thought of them as a rule.
+/// Below it are the ports that most services listen on. Higher ones listen too (27017, 11211), but who starts a range
+/// at 10 000 or 10 240 has thought of them as a rule.
 const SERVICES_END: i64 = 10_000;
 /// Ports of the default range.
 const DEFAULT_WIDTH: i64 = 60_999 - 32_768 + 1;
 /// What boot computes for the time-wait table and for orphans on 4 GiB of memory.
 const OF_4_GIB: i64 = 16_384;
+/// The most that boot computes for them, whatever the memory.
+const OF_THE_LARGEST: i64 = 262_144;
 
 pub(super) static KNOBS: &[Knob] = &[
     Knob {
@@ -37,18 +39,20 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "the next connect(2), or bind(2) to port 0, that has to choose a port"),
         undo: Undo::LeavesTraces("a socket keeps the port that it was given"),
         cost: "up to 128 B for each port in use",
-        limits: "The ports that the kernel chooses from when a program does not name one. For connect(2) the whole range \
-                 is there for each pair of source address and destination (address and port); for bind(2) to port 0, \
-                 once for each address. 32768 to 60999 are 28232 ports.",
+        limits: "The ports that the kernel chooses from when a program does not name one. For connect(2) the whole \
+                 range is there for each pair of source address and destination (address and port); for bind(2) to \
+                 port 0, once for each address. 32768 to 60999 are 28232 ports.",
         enforced_by: &[
             "net/ipv4/inet_hashtables.c:__inet_hash_connect",
             "net/ipv4/inet_connection_sock.c:inet_csk_find_open_port",
         ],
-        not: "Bounds neither the connections of a server, which all share its one port, nor all connections of a client: \
-              the next destination has the whole range again. Keeps no program from naming a port outside of it.",
+        not: "Bounds neither the connections of a server, which all share its one port, nor all connections of a \
+              client: the next destination has the whole range again. Keeps no program from naming a port outside of \
+              it.",
         raising: "A range that begins low takes ports that services want: while an outgoing connection has the port, \
                   listening on it fails with EADDRINUSE, with SO_REUSEADDR too. Reserve those ports first.",
-        lowering: "connect(2) fails with EADDRNOTAVAIL sooner, and burns CPU searching once half of the range is taken.",
+        lowering: "connect(2) fails with EADDRNOTAVAIL sooner, and burns CPU searching once half of the range is \
+                   taken.",
         related: &[RESERVED, UNPRIVILEGED, TW_REUSE],
         belongs_to: &["ephemeral-ports"],
         folklore: &[
@@ -78,8 +82,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "lowers-default",
                 when: |setting: &Use<'_>| width(setting).is_some_and(|width| (1..DEFAULT_WIDTH / 2).contains(&width)),
-                says: "less than half of the 28232 ports that there are by default: fewer connections at a time from one \
-                       address to one destination",
+                says: "less than half of the 28232 ports that there are by default: fewer connections at a time from \
+                       one address to one destination",
                 instead: Instead::Default,
                 severity: None,
             },
@@ -88,8 +92,8 @@ pub(super) static KNOBS: &[Knob] = &[
                 when: |setting: &Use<'_>| {
                     width(setting).is_some_and(|width| (DEFAULT_WIDTH / 2..DEFAULT_WIDTH).contains(&width))
                 },
-                says: "fewer than the 28232 ports that there are by default, for connections at a time from one address \
-                       to one destination",
+                says: "fewer than the 28232 ports that there are by default, for connections at a time from one \
+                       address to one destination",
                 instead: Instead::Default,
                 severity: Some(Severity::Note),
             },
@@ -119,8 +123,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "the next connect(2), or bind(2) to port 0, that has to choose a port"),
         undo: Undo::LeavesTraces("a socket keeps the port that it was given"),
         cost: "8 KiB for each namespace, however many are listed",
-        limits: "Ports that the kernel passes over when it chooses one. A program that names such a port still gets it: \
-                 that is what they are reserved for. A list may name ports outside of ip_local_port_range.",
+        limits: "Ports that the kernel passes over when it chooses one. A program that names such a port still gets \
+                 it: that is what they are reserved for. A list may name ports outside of ip_local_port_range.",
         enforced_by: &[
             "net/ipv4/inet_hashtables.c:__inet_hash_connect",
             "net/ipv4/inet_connection_sock.c:inet_csk_find_open_port",
@@ -152,13 +156,14 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "the next connect(2) that has to choose a port"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "How far connect(2) may step from a port that is taken to the next that it tries; the step is drawn for \
-                 each search. 0 tries one after the other, so that the first ports behind a reserved block are taken \
-                 more often than others.",
+        limits: "How far connect(2) may step from a port that is taken to the next that it tries; the step is drawn \
+                 for each search. 0 tries one after the other, so that the first ports behind a reserved block are \
+                 taken more often than others.",
         enforced_by: &["net/ipv4/inet_hashtables.c:__inet_hash_connect"],
         not: "Brings no more ports, and no search to an end sooner. Does nothing for bind(2) to port 0.",
         raising: "While most ports are taken, a search costs more CPU, as its steps are no neighbours in the cache.",
-        lowering: "The ports behind reserved blocks are used again sooner, which firewalls take amiss that remember them.",
+        lowering: "The ports behind reserved blocks are used again sooner, which firewalls take amiss that remember \
+                   them.",
         related: &[RANGE, RESERVED],
         belongs_to: &["ephemeral-ports"],
         folklore: &[],
@@ -215,8 +220,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/inet_connection_sock.c:inet_csk_find_open_port"],
         not: "Does nothing for programs that connect(2) without bind(2), which share ports anyway, nor for sockets \
               without SO_REUSEADDR.",
-        raising: "Two sockets with one port cannot connect to the same destination: EADDRNOTAVAIL moves from bind(2) to \
-                  connect(2), where programs do not expect it.",
+        raising: "Two sockets with one port cannot connect to the same destination: EADDRNOTAVAIL moves from bind(2) \
+                  to connect(2), where programs do not expect it.",
         lowering: "Programs that bind(2) before they connect(2) run out of ports sooner.",
         related: &[RANGE],
         belongs_to: &["ephemeral-ports"],
@@ -245,15 +250,16 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "the next connect(2)"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "Whether connect(2) may take a port whose last connection to the same destination is in TIME_WAIT: where \
-                 that one had timestamps and is older than a second (tcp_tw_reuse_delay). A connection in FIN_WAIT2 is \
-                 never taken over.",
+        limits: "Whether connect(2) may take a port whose last connection to the same destination is in TIME_WAIT: \
+                 where that one had timestamps and is older than a second (tcp_tw_reuse_delay). A connection in \
+                 FIN_WAIT2 is never taken over.",
         enforced_by: &["net/ipv4/tcp_ipv4.c:tcp_twsk_unique"],
         not: "Nothing for a server: a client's SYN reopens a TIME_WAIT there without it. Nothing without \
               tcp_timestamps on both sides. Shortens no TIME_WAIT, and does not make them fewer.",
-        raising: "A firewall or NAT on the way that still holds the old connection may drop the new SYN; that old segments \
-                  are told from new ones rests on the peer's timestamps.",
-        lowering: "Churn to one destination uses up the ports; with 0 a proxy's connections to services on loopback too.",
+        raising: "A firewall or NAT on the way that still holds the old connection may drop the new SYN; that old \
+                  segments are told from new ones rests on the peer's timestamps.",
+        lowering: "Churn to one destination uses up the ports; with 0 a proxy's connections to services on loopback \
+                   too.",
         related: &["net.ipv4.tcp_tw_reuse_delay", TIMESTAMPS, RANGE],
         belongs_to: &["ephemeral-ports"],
         folklore: &[
@@ -268,8 +274,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "dangerous",
                 when: |setting: &Use<'_>| setting.number() == Some(1) && setting.other_number(TIMESTAMPS) != Some(0),
-                says: "helps only where this machine opens many connections to one destination and closes them first; it \
-                       does nothing for a server. Firewalls and NAT on the way may drop the early SYN. Reuse \
+                says: "helps only where this machine opens many connections to one destination and closes them first; \
+                       it does nothing for a server. Firewalls and NAT on the way may drop the early SYN. Reuse \
                        connections (a pool) first",
                 instead: Instead::Default,
                 severity: Some(Severity::Note),
@@ -277,8 +283,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "lowers-default",
                 when: |setting: &Use<'_>| setting.number() == Some(0) && setting.default == [2],
-                says: "switches off what the kernel does on loopback by itself: a proxy's connections to services on the \
-                       same machine use up its ports sooner",
+                says: "switches off what the kernel does on loopback by itself: a proxy's connections to services on \
+                       the same machine use up its ports sooner",
                 instead: Instead::Default,
                 severity: Some(Severity::Note),
             },
@@ -334,24 +340,34 @@ pub(super) static KNOBS: &[Knob] = &[
         ),
         undo: Undo::LeavesTraces("connections that closed beyond it had no TIME_WAIT"),
         cost: "entries × 256 B",
-        limits: "TIME_WAIT and orphaned FIN_WAIT2 of a namespace together. A connection that closes beyond it is gone at \
-                 once, without TIME_WAIT; TCPTimeWaitOverflow counts it.",
+        limits: "TIME_WAIT and orphaned FIN_WAIT2 of a namespace together. A connection that closes beyond it is gone \
+                 at once, without TIME_WAIT; TCPTimeWaitOverflow counts it.",
         enforced_by: &["net/ipv4/inet_timewait_sock.c:inet_twsk_alloc", "net/ipv4/tcp_minisocks.c:tcp_time_wait"],
-        not: "Frees no ports that are worth having: a port without TIME_WAIT is one whose old segments can hit the next \
-              connection. On a server TIME_WAIT takes no port at all. Shortens no TIME_WAIT.",
+        not: "Frees no ports that are worth having: a port without TIME_WAIT is one whose old segments can hit the \
+              next connection. On a server TIME_WAIT takes no port at all. Shortens no TIME_WAIT.",
         raising: "256 B for each; needed only where TCPTimeWaitOverflow grows.",
-        lowering: "The protection of TIME_WAIT is lost: data of an old connection in a new one, last ACKs that are answered \
-                   by a reset. The kernel's documentation says that it must not be lowered.",
+        lowering: "The protection of TIME_WAIT is lost: data of an old connection in a new one, last ACKs that are \
+                   answered by a reset. The kernel's documentation says that it must not be lowered.",
         related: &["net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_child_ehash_entries"],
         belongs_to: &["time-wait-table"],
-        folklore: &[Folklore {
-            rule: "lowers-default",
-            when: |setting: &Use<'_>| is_small(setting),
-            says: "less than boot computes on a machine with 4 GiB or more: connections beyond it end without TIME_WAIT, \
-                   and their late segments can get into the next connection",
-            instead: Instead::Nothing,
-            severity: Some(Severity::Note),
-        }],
+        folklore: &[
+            Folklore {
+                rule: "lowers-default",
+                when: |setting: &Use<'_>| is_small(setting),
+                says: "less than boot computes on a machine with 4 GiB or more: connections beyond it end without \
+                       TIME_WAIT, and their late segments can get into the next connection",
+                instead: Instead::Nothing,
+                severity: Some(Severity::Note),
+            },
+            Folklore {
+                rule: "placebo",
+                when: is_more_than_boot_gives,
+                says: "is of use only where TCPTimeWaitOverflow grows: it makes TIME_WAIT neither shorter nor fewer, and \
+                       on a server TIME_WAIT takes no port",
+                instead: Instead::Nothing,
+                severity: Some(Severity::Note),
+            },
+        ],
         sources: &["Documentation/networking/ip-sysctl.rst", "tcproof lab: time-wait-table"],
     },
     Knob {
@@ -370,8 +386,8 @@ pub(super) static KNOBS: &[Knob] = &[
                  compared with the last one from the same address were dropped.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_conn_request (until 4.11)"],
         not: "There is no successor. tcp_tw_reuse, for outgoing connections, is something else.",
-        raising: "Clients behind one NAT have one address and many clocks: all but one of them could not connect. Since \
-                  4.10 timestamps differ for each connection, and it broke nearly everybody; 4.12 removed it.",
+        raising: "Clients behind one NAT have one address and many clocks: all but one of them could not connect. \
+                  Since 4.10 timestamps differ for each connection, and it broke nearly everybody; 4.12 removed it.",
         lowering: "Nothing: off is how it should be.",
         related: &[TW_REUSE, TIMESTAMPS],
         belongs_to: &["ephemeral-ports", "time-wait-table", "timestamps"],
@@ -400,17 +416,18 @@ pub(super) static KNOBS: &[Knob] = &[
                  CLOSING, LAST_ACK. Beyond it they are reset (TCPAbortOnMemory). One that has been silent for long \
                  counts double or fourfold.",
         enforced_by: &["net/ipv4/tcp.c:tcp_check_oom", "net/ipv4/tcp_timer.c:tcp_out_of_resources"],
-        not: "Has nothing to do with TIME_WAIT, CLOSE_WAIT, or FIN_WAIT2 that is counted with TIME_WAIT. Stops no flood: \
-              it resets whoever comes next.",
+        not: "Has nothing to do with TIME_WAIT, CLOSE_WAIT, or FIN_WAIT2 that is counted with TIME_WAIT. Stops no \
+              flood: it resets whoever comes next.",
         raising: "More memory can be held by peers that do not read, up to the limit that tcp_mem sets.",
-        lowering: "Answers are cut off at their end: the program has written them and closed, the kernel resets instead.",
+        lowering: "Answers are cut off at their end: the program has written them and closed, the kernel resets \
+                   instead.",
         related: &["net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_mem"],
         belongs_to: &["orphans"],
         folklore: &[Folklore {
             rule: "lowers-default",
             when: |setting: &Use<'_>| is_small(setting),
-            says: "less than boot computes on a machine with 4 GiB or more: connections that are still sending their last \
-                   data are reset",
+            says: "less than boot computes on a machine with 4 GiB or more: connections that are still sending their \
+                   last data are reset",
             instead: Instead::Nothing,
             severity: Some(Severity::Note),
         }],
@@ -431,8 +448,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "With 1 a reset that arrives for a connection in TIME_WAIT, with exactly the sequence number that is \
                  expected, no longer ends it.",
         enforced_by: &["net/ipv4/tcp_minisocks.c:tcp_timewait_state_process"],
-        not: "Raises no limit, drops no attack, and concerns no connection that is alive. ip-sysctl.rst has it the wrong \
-              way round.",
+        not: "Raises no limit, drops no attack, and concerns no connection that is alive. ip-sysctl.rst has it the \
+              wrong way round.",
         raising: "TIME_WAIT lasts its 60 seconds even where the peer has lost the connection.",
         lowering: "A reset ends TIME_WAIT early, as RFC 1337 warns. Timestamps already keep old segments out.",
         related: &[TIMESTAMPS],
@@ -440,8 +457,8 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "placebo",
             when: is_on,
-            says: "only lets TIME_WAIT survive a reset that fits exactly; it is no protection of connections that are alive, \
-                   and changes no limit",
+            says: "only lets TIME_WAIT survive a reset that fits exactly; it is no protection of connections that are \
+                   alive, and changes no limit",
             instead: Instead::Nothing,
             severity: Some(Severity::Note),
         }],
@@ -461,6 +478,12 @@ fn is_on(setting: &Use<'_>) -> bool {
 /// Little, where the true default is not known; where it is, [`Knob::worse_below`] speaks.
 fn is_small(setting: &Use<'_>) -> bool {
     setting.default.is_empty() && setting.number().is_some_and(|number| (256..OF_4_GIB).contains(&number))
+}
+
+/// More than boot computes; where that is not known, more than it ever does.
+fn is_more_than_boot_gives(setting: &Use<'_>) -> bool {
+    let most = setting.default.first().copied().unwrap_or(OF_THE_LARGEST);
+    setting.number().is_some_and(|number| number > most)
 }
 
 /// How many ports a range has.
@@ -495,7 +518,7 @@ fn reserves_all(setting: &Use<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::by_key;
-    use super::super::tests::{lore, lore_on, machine};
+    use super::super::tests::{Case, lore, lore_on, machine};
     use super::*;
 
     const RESERVED_ONES: (&str, &str) = (RESERVED, "3306,5432,8000-8999");
@@ -503,7 +526,7 @@ mod tests {
     #[test]
     fn what_is_said_of_which_setting() {
         let off = (TIMESTAMPS, "0");
-        let cases: &[(&str, &str, &[(&str, &str)], &[&str])] = &[
+        let cases: &[Case<'_>] = &[
             (RANGE, "1024 65535", &[], &["dangerous"]),
             (RANGE, "1024\t65535", &[(RESERVED, "30000-32767")], &["dangerous"]),
             (RANGE, "1024 65535", &[RESERVED_ONES], &[]),
@@ -542,7 +565,8 @@ mod tests {
             ("net.ipv4.tcp_tw_reuse_delay", "500", &[(TW_REUSE, "0")], &["placebo"]),
             ("net.ipv4.tcp_tw_reuse_delay", "500", &[off], &["placebo"]),
             ("net.ipv4.tcp_max_tw_buckets", "5000", &[], &[]),
-            ("net.ipv4.tcp_max_tw_buckets", "2000000", &[], &[]),
+            ("net.ipv4.tcp_max_tw_buckets", "2000000", &[], &["placebo"]),
+            ("net.ipv4.tcp_max_tw_buckets", "131072", &[], &[]),
             ("net.ipv4.tcp_max_orphans", "3276800", &[], &[]),
             ("net.ipv4.tcp_rfc1337", "1", &[], &["placebo"]),
             ("net.ipv4.tcp_rfc1337", "0", &[], &[]),

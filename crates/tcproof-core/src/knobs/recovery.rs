@@ -42,12 +42,13 @@ pub(super) static KNOBS: &[Knob] = &[
             "net/ipv4/tcp_input.c:tcp_parse_options",
             "net/ipv4/syncookies.c:cookie_timestamp_decode",
         ],
-        not: "Costs no measurable CPU, and tells no uptime while it is 1: since 4.10 each pair of addresses has an offset \
-              of its own.",
-        raising: "2: all connections show the same clock, which tells how long the host is up and which connections are \
-                  its own.",
-        lowering: "0: sequence numbers wrap unprotected on fast links, ports in TIME_WAIT are not reused, connections that \
-                   begin by SYN cookie have neither window scaling nor SACK, round trips are measured once a window.",
+        not: "Costs no measurable CPU, and tells no uptime while it is 1: since 4.10 each pair of addresses has an \
+              offset of its own.",
+        raising: "2: all connections show the same clock, which tells how long the host is up and which connections \
+                  are its own.",
+        lowering: "0: sequence numbers wrap unprotected on fast links, ports in TIME_WAIT are not reused, connections \
+                   that begin by SYN cookie have neither window scaling nor SACK, round trips are measured once a \
+                   window.",
         related: &["net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_window_scaling", SACK],
         belongs_to: &["timestamps", "loss"],
         folklore: &[
@@ -95,8 +96,8 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "dangerous",
             when: |setting: &Use<'_>| setting.number() == Some(0),
-            says: "makes every loss slow: one segment is mended per round trip, and RACK and tail loss probes are off. It \
-                   was a stopgap against SACK Panic (CVE-2019-11477), which kernels have fixed since June 2019",
+            says: "makes every loss slow: one segment is mended per round trip, and RACK and tail loss probes are off. \
+                   It was a stopgap against SACK Panic (CVE-2019-11477), which kernels have fixed since June 2019",
             instead: Instead::Value("1"),
             severity: None,
         }],
@@ -117,7 +118,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "Whether a receiver reports duplicates by SACK, so that the sender learns that a retransmission was \
                  needless: it takes its window back and waits longer for what comes out of order.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_dsack_set", "net/ipv4/tcp_input.c:tcp_send_dupack"],
-        not: "Changes nothing for what this host sends: it is the peers that gain by it. Does nothing with tcp_sack off.",
+        not: "Changes nothing for what this host sends: it is the peers that gain by it. Does nothing with tcp_sack \
+              off.",
         raising: "On, as by default: nothing.",
         lowering: "Off: peers never learn of needless retransmissions, and stay slow on paths that reorder.",
         related: &[SACK, REORDERING],
@@ -125,8 +127,8 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "lowers-default",
             when: |setting: &Use<'_>| setting.number() == Some(0),
-            says: "keeps peers from learning that a retransmission was needless: they stay slow where only the order was \
-                   lost",
+            says: "keeps peers from learning that a retransmission was needless: they stay slow where only the order \
+                   was lost",
             instead: Instead::Value("1"),
             severity: None,
         }],
@@ -159,7 +161,8 @@ pub(super) static KNOBS: &[Knob] = &[
             "net/ipv4/tcp_recovery.c:tcp_rack_reo_wnd",
             "net/ipv4/tcp_recovery.c:tcp_rack_update_reo_wnd",
         ],
-        not: "Without SACK it does nothing. Since 6.17 nothing else than RACK is there: the first bit then changes nothing.",
+        not: "Without SACK it does nothing. Since 6.17 nothing else than RACK is there: the first bit then changes \
+              nothing.",
         raising: "2: paths that reorder a lot look lossy. 4: losses are noticed a quarter of a round trip later.",
         lowering: "0, until 6.16: lost retransmissions and lost ends of answers wait for a timeout.",
         related: &["net.ipv4.tcp_early_retrans", SACK, REORDERING, "net.ipv4.tcp_min_rtt_wlen"],
@@ -168,15 +171,16 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "lowers-default",
                 when: |setting: &Use<'_>| is_without_rack(setting) && setting.machine.kernel < Version(6, 17),
-                says: "goes back to counting duplicate acknowledgements (the first bit is RACK): lost retransmissions and \
-                       lost ends of answers then wait for a timeout",
+                says: "goes back to counting duplicate acknowledgements (the first bit is RACK): lost retransmissions \
+                       and lost ends of answers then wait for a timeout",
                 instead: Instead::Value("1"),
                 severity: None,
             },
             Folklore {
                 rule: "placebo",
                 when: |setting: &Use<'_>| is_without_rack(setting) && setting.machine.kernel >= Version(6, 17),
-                says: "switches nothing off: the first bit is RACK, and since 6.17 there is no other way to detect losses",
+                says: "switches nothing off: the first bit is RACK, and since 6.17 there is no other way to detect \
+                       losses",
                 instead: Instead::Value("1"),
                 severity: None,
             },
@@ -209,8 +213,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "When the last segments of a connection are not acknowledged within about two round trips, one is sent \
                  again, so that the answer shows what was lost.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_schedule_loss_probe"],
-        not: "Is no early retransmit any more (RFC 5827): that is gone since 4.11, and 1 and 2 are the same as 0. Without \
-              SACK it does nothing.",
+        not: "Is no early retransmit any more (RFC 5827): that is gone since 4.11, and 1 and 2 are the same as 0. \
+              Without SACK it does nothing.",
         raising: "3, as by default: now and then a segment that was only late is sent twice.",
         lowering: "0 to 2: a lost end costs 200 ms or more.",
         related: &[RECOVERY, SACK, "net.ipv4.tcp_rto_min_us"],
@@ -230,12 +234,13 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::All, "at the next retransmission timeout"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "After a retransmission timeout a sender tries new data before it sends all again: when what comes back \
-                 acknowledges the first copies, nothing was lost, and the window is restored.",
+        limits: "After a retransmission timeout a sender tries new data before it sends all again: when what comes \
+                 back acknowledges the first copies, nothing was lost, and the window is restored.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_enter_loss", "net/ipv4/tcp_input.c:tcp_process_loss"],
         not: "1 and 2 have been the same since 3.10. It shortens no timeout.",
         raising: "On, as by default: nothing.",
-        lowering: "0: a pause of the path, as on mobile links, makes a sender repeat its whole window and begin slowly.",
+        lowering: "0: a pause of the path, as on mobile links, makes a sender repeat its whole window and begin \
+                   slowly.",
         related: &["net.ipv4.tcp_early_retrans", TIMESTAMPS],
         belongs_to: &["loss"],
         folklore: &[Folklore {
@@ -250,8 +255,8 @@ pub(super) static KNOBS: &[Knob] = &[
     Knob {
         key: REORDERING,
         title: "Duplicate acknowledgements that mean a loss, to begin with",
-        // Any int until 6.17; 6.18 takes 1 to tcp_max_reordering.
-        kind: Kind::Number { kernel: Bounds::INT, sane: Bounds::new(1, 1000) },
+        // 6.18.44 takes 1 to tcp_max_reordering; 6.1 takes any int, and none of the others makes sense there.
+        kind: Kind::Number { kernel: Bounds::new(1, i32::MAX as i64), sane: Bounds::new(1, 1000) },
         unit: "segments",
         exists: Exists::ALWAYS,
         defaults: &[Default::always("3")],
@@ -262,11 +267,12 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "sockets that are opened, and connections that begin, afterwards"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "How far out of order a connection takes its path to be before it has seen more; it raises the number by \
-                 itself, up to tcp_max_reordering. With RACK that many duplicates begin recovery at once, and fewer \
+        limits: "How far out of order a connection takes its path to be before it has seen more; it raises the number \
+                 by itself, up to tcp_max_reordering. With RACK that many duplicates begin recovery at once, and fewer \
                  after a wait.",
         enforced_by: &["net/ipv4/tcp.c:tcp_init_sock", "net/ipv4/tcp_recovery.c:tcp_rack_reo_wnd"],
-        not: "Mends no order: that is done by what sends packets over one path each, such as layer3+4 hashing in a bond.",
+        not: "Mends no order: that is done by what sends packets over one path each, such as layer3+4 hashing in a \
+              bond.",
         raising: "Losses are noticed later on paths that keep the order, in short answers only by a timer.",
         lowering: "Needless retransmissions, and smaller windows.",
         related: &[MAX_REORDERING, RECOVERY, "net.ipv4.tcp_dsack"],
@@ -275,8 +281,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "lowers-default",
                 when: |setting: &Use<'_>| setting.number().is_some_and(|n| (11..=1000).contains(&n)),
-                says: "makes every connection wait for that many duplicates before it takes a segment for lost; each learns \
-                       by itself how far its path loses the order",
+                says: "makes every connection wait for that many duplicates before it takes a segment for lost; each \
+                       learns by itself how far its path loses the order",
                 instead: Instead::Default,
                 severity: Some(Severity::Note),
             },
@@ -296,8 +302,8 @@ pub(super) static KNOBS: &[Knob] = &[
     Knob {
         key: MAX_REORDERING,
         title: "How far out of order a path may be found to be",
-        // Any int until 6.17; 6.18 takes 1 and more.
-        kind: Kind::Number { kernel: Bounds::INT, sane: Bounds::new(3, 65_535) },
+        // 6.18.44 takes 1 and more; 6.1 takes any int, and none of the others makes sense there.
+        kind: Kind::Number { kernel: Bounds::new(1, i32::MAX as i64), sane: Bounds::new(3, 65_535) },
         unit: "segments",
         exists: Exists::since(Version(3, 19)),
         defaults: &[Default::always("300")],
@@ -341,12 +347,13 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NEW_CONNECTIONS,
         undo: Undo::LeavesTraces("connections that began meanwhile keep what they agreed on"),
         cost: "none",
-        limits: "Whether connections agree that routers may mark packets instead of dropping them. 3 to 5 are newer: 6.18 \
-                 names them in its documentation and refuses them.",
+        limits: "Whether connections agree that routers may mark packets instead of dropping them. 3 to 5 are newer: \
+                 6.18 names them in its documentation and refuses them.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_ecn_send_syn", "net/ipv4/tcp_input.c:tcp_ecn_create_request"],
-        not: "Does nothing where no router on the path marks. A route (`features ecn`) and an algorithm such as dctcp ask \
-              for it by themselves.",
-        raising: "1: the few paths that drop such SYNs cost a second until the SYN goes out without (tcp_ecn_fallback).",
+        not: "Does nothing where no router on the path marks. A route (`features ecn`) and an algorithm such as dctcp \
+              ask for it by themselves.",
+        raising: "1: the few paths that drop such SYNs cost a second until the SYN goes out without \
+                  (tcp_ecn_fallback).",
         lowering: "0: losses where marks would have done, also on connections that peers ask it for.",
         related: &["net.ipv4.tcp_ecn_fallback", "net.ipv4.tcp_congestion_control"],
         belongs_to: &["loss"],
@@ -366,8 +373,8 @@ pub(super) static KNOBS: &[Knob] = &[
                 when: |setting: &Use<'_>| {
                     setting.number() == Some(1) && setting.other_number("net.ipv4.tcp_ecn_fallback") == Some(0)
                 },
-                says: "asks every peer for ECN while tcp_ecn_fallback is 0: peers behind something that drops such SYNs \
-                       are never reached",
+                says: "asks every peer for ECN while tcp_ecn_fallback is 0: peers behind something that drops such \
+                       SYNs are never reached",
                 instead: Instead::Unknown,
                 severity: None,
             },
@@ -410,6 +417,7 @@ pub(super) static KNOBS: &[Knob] = &[
         key: "net.ipv4.tcp_invalid_ratelimit",
         title: "Least gap between answers to segments that do not fit",
         // Rounded up to a tick: reading it back shows multiples of 4 ms where HZ is 250.
+        // Only the lower 32 bits are looked at: 4294967296 is taken, as 0.
         kind: Kind::Number { kernel: Bounds::NOT_NEGATIVE, sane: Bounds::new(0, 60_000) },
         unit: "milliseconds",
         exists: Exists::since(Version(4, 0)),
@@ -419,8 +427,9 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "How soon one connection answers again to segments outside its window, acknowledgements of what it never \
-                 sent, old timestamps, and SYNs in its middle. What is left out counts in the TCPACKSkipped counters.",
+        limits: "How soon one connection answers again to segments outside its window, acknowledgements of what it \
+                 never sent, old timestamps, and SYNs in its middle. What is left out counts in the TCPACKSkipped \
+                 counters.",
         enforced_by: &["net/ipv4/tcp_input.c:__tcp_oow_rate_limited"],
         not: "Limits no acknowledgement of data.",
         raising: "A peer that has restarted waits longer for the answer that lets it reset the old connection.",
@@ -452,12 +461,12 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::All, "at once; one count per namespace since 6.1, one for the whole host before"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "How many answers all connections together may give to resets and SYNs that could be forged (RFC 5961). \
-                 2147483647, the default since 6.1, is no limit; each connection has its own \
+        limits: "How many answers all connections together may give to resets and SYNs that could be forged (RFC \
+                 5961). 2147483647, the default since 6.1, is no limit; each connection has its own \
                  (tcp_invalid_ratelimit).",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_send_challenge_ack"],
-        not: "Is no protection of this host any more: a count that all connections share tells a stranger about others' \
-              connections (CVE-2016-5696).",
+        not: "Is no protection of this host any more: a count that all connections share tells a stranger about \
+              others' connections (CVE-2016-5696).",
         raising: "Nothing.",
         lowering: "A stranger can use up the answers, and find out by that who talks to whom.",
         related: &["net.ipv4.tcp_invalid_ratelimit"],
@@ -479,8 +488,8 @@ pub(super) static KNOBS: &[Knob] = &[
                     let default = setting.default.first();
                     setting.number().zip(default).is_some_and(|(n, default)| (0..100_000).contains(&n) && n < *default)
                 },
-                says: "limits all connections together to fewer answers than by default: a stranger can use them up and \
-                       learn of others' connections (CVE-2016-5696)",
+                says: "limits all connections together to fewer answers than by default: a stranger can use them up \
+                       and learn of others' connections (CVE-2016-5696)",
                 instead: Instead::Default,
                 severity: None,
             },
@@ -499,8 +508,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::NOW,
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "While segments are missing, a receiver sends the first three SACKs at once, and then one for up to this \
-                 many segments. 0 sends each.",
+        limits: "While segments are missing, a receiver sends the first three SACKs at once, and then one for up to \
+                 this many segments. 0 sends each.",
         enforced_by: &["net/ipv4/tcp_input.c:__tcp_ack_snd_check"],
         not: "Does nothing while all arrives in order.",
         raising: "Peers learn later of what has arrived, and send in larger bursts.",
@@ -539,7 +548,7 @@ pub(super) static KNOBS: &[Knob] = &[
         kind: NANOSECONDS,
         unit: "nanoseconds",
         exists: Exists::since(Version(5, 8)),
-        defaults: &[Default::always("100000")],
+        defaults: &[Default::always("100000"), Default::since(Version(6, 19), "10000")],
         worse_below: None,
         scope: Scope::NAMESPACE,
         effect: Effect::NOW,
@@ -567,8 +576,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::All, "at the next retransmission timeout"),
         undo: Undo::WriteBack,
         cost: "none",
-        limits: "A connection with fewer than four segments in flight does not double its retransmission timeout for the \
-                 first six times. TCP_THIN_LINEAR_TIMEOUTS asks for the same on one socket.",
+        limits: "A connection with fewer than four segments in flight does not double its retransmission timeout for \
+                 the first six times. TCP_THIN_LINEAR_TIMEOUTS asks for the same on one socket.",
         enforced_by: &["net/ipv4/tcp_timer.c:tcp_retransmit_timer", "include/net/tcp.h:tcp_stream_is_thin"],
         not: "Shortens no first timeout.",
         raising: "On: in an outage all small connections keep sending at the same pace.",
@@ -646,18 +655,32 @@ fn is_without_rack(setting: &Use<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knobs::testing::Case;
+    use crate::knobs::tests::lore_on;
+    use crate::knobs::{Machine, by_key};
+
+    type Rules = &'static [&'static str];
+    type Settings = &'static [(&'static str, &'static str)];
+    /// A value, what else is set, the kernel, and the rules that have something to say.
+    type Case = (&'static str, &'static str, Settings, Version, Rules);
+
+    fn check(cases: &[Case]) {
+        for (key, value, around, kernel, rules) in cases {
+            let key = alloc::format!("net.ipv4.{key}");
+            let fired = lore_on(&Machine::of_kernel(*kernel), &key, value, around);
+            assert_eq!(fired, *rules, "{key} = {value} with {around:?} on {kernel}");
+        }
+    }
 
     const NEW: Version = Version(6, 18);
     const STABLE: Version = Version(6, 1);
 
     #[test]
     fn folklore_and_its_near_misses() {
-        let one = |key, value, fires| Case { key, value, around: &[], kernel: NEW, fires };
-        for case in [
+        let one = |key, value, rules: Rules| -> Case { (key, value, &[], NEW, rules) };
+        check(&[
             one("tcp_timestamps", "0", &["dangerous"]),
             one("tcp_timestamps", "1", &[]),
-            one("tcp_timestamps", "2", &["dangerous note"]),
+            one("tcp_timestamps", "2", &["dangerous"]),
             one("tcp_sack", "0", &["dangerous"]),
             one("tcp_sack", "1", &[]),
             one("tcp_dsack", "0", &["lowers-default"]),
@@ -667,11 +690,11 @@ mod tests {
             one("tcp_frto", "2", &[]),
             one("tcp_reordering", "3", &[]),
             one("tcp_reordering", "5", &[]),
-            one("tcp_reordering", "127", &["lowers-default note"]),
-            one("tcp_reordering", "500", &["lowers-default note", "out-of-step"]),
+            one("tcp_reordering", "127", &["lowers-default"]),
+            one("tcp_reordering", "500", &["lowers-default", "out-of-step"]),
             one("tcp_max_reordering", "1000", &[]),
             one("tcp_ecn", "0", &[]),
-            one("tcp_ecn", "1", &["dangerous note"]),
+            one("tcp_ecn", "1", &["dangerous"]),
             one("tcp_ecn", "2", &[]),
             one("tcp_ecn", "3", &["refused"]),
             one("tcp_ecn_fallback", "1", &[]),
@@ -688,29 +711,25 @@ mod tests {
             one("tcp_stdurg", "0", &[]),
             one("tcp_retrans_collapse", "0", &[]),
             one("tcp_thin_linear_timeouts", "1", &[]),
-        ] {
-            case.check();
-        }
+        ]);
     }
 
     #[test]
     fn what_else_is_set_decides() {
         let raised: &[_] = &[("net.ipv4.tcp_max_reordering", "1000")];
         let no_fallback: &[_] = &[("net.ipv4.tcp_ecn_fallback", "0")];
-        let one = |key, value, around, fires| Case { key, value, around, kernel: NEW, fires };
-        for case in [
-            one("tcp_reordering", "500", raised, &["lowers-default note"]),
+        let one = |key, value, around: Settings, rules: Rules| (key, value, around, NEW, rules);
+        check(&[
+            one("tcp_reordering", "500", raised, &["lowers-default"]),
             one("tcp_ecn", "1", no_fallback, &["dangerous"]),
             one("tcp_ecn", "2", no_fallback, &[]),
-        ] {
-            case.check();
-        }
+        ]);
     }
 
     #[test]
     fn the_kernel_decides() {
-        let one = |key, value, kernel, fires| Case { key, value, around: &[], kernel, fires };
-        for case in [
+        let one = |key, value, kernel, rules: Rules| -> Case { (key, value, &[], kernel, rules) };
+        check(&[
             one("tcp_recovery", "0", STABLE, &["lowers-default"]),
             one("tcp_recovery", "0", NEW, &["placebo"]),
             one("tcp_recovery", "1", STABLE, &[]),
@@ -719,8 +738,22 @@ mod tests {
             one("tcp_challenge_ack_limit", "1000", Version(5, 10), &[]),
             one("tcp_challenge_ack_limit", "100", Version(5, 10), &["dangerous"]),
             one("tcp_ecn", "5", Version(7, 2), &[]),
-        ] {
-            case.check();
+        ]);
+    }
+
+    #[test]
+    fn what_is_only_worth_knowing() {
+        for (key, value) in [("tcp_ecn", "1"), ("tcp_reordering", "127"), ("tcp_timestamps", "2")] {
+            let knob = by_key(&alloc::format!("net.ipv4.{key}")).expect("a knob");
+            let (numbers, machine) = (knob.kind.numbers(value), Machine::of_kernel(NEW));
+            let default = knob.default_on(&machine).map(|text| knob.kind.numbers(&text)).unwrap_or_default();
+            let setting =
+                Use { text: value, numbers: &numbers, default: &default, machine: &machine, other: &|_| None };
+            let mut fired = knob.folklore.iter().filter(|lore| (lore.when)(&setting)).peekable();
+            assert!(
+                fired.peek().is_some() && fired.all(|lore| lore.severity == Some(Severity::Note)),
+                "{key} = {value}"
+            );
         }
     }
 

@@ -40,6 +40,9 @@ pub(super) fn machine() -> Machine {
     }
 }
 
+/// A key, its value, what else is set, and the rules whose folklore it meets.
+pub(super) type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 /// The rules of the folklore that a value meets on that machine; what is not among `others` is at its default.
 pub(super) fn lore_on(machine: &Machine, key: &str, text: &str, others: &[(&str, &str)]) -> Vec<&'static str> {
     let knob = by_key(key).unwrap_or_else(|| panic!("{key} is not in the table"));

@@ -6,7 +6,7 @@ use crate::version::Version;
 
 /// What `proc_dointvec_jiffies` takes: as many seconds as fit an `int` of jiffies, at 100 Hz. With 250 Hz it is
 /// 8 589 934, with 1000 Hz 2 147 483.
-const SECONDS_IN_JIFFIES: Bounds = Bounds::new(-(i32::MAX as i64 / 100), i32::MAX as i64 / 100);
+pub(super) const SECONDS_IN_JIFFIES: Bounds = Bounds::new(-(i32::MAX as i64 / 100), i32::MAX as i64 / 100);
 
 /// `tcp_init_sock` copies these; a connection that is accepted is a copy of its listener.
 const NEW_SOCKETS: Effect = Effect::new(
@@ -51,7 +51,7 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "wrong-unit",
                 when: |setting: &Use<'_>| setting.number().is_some_and(|n| n >= 60_000 && n % 1000 == 0),
-                says: "is in seconds: this looks like milliseconds, and is the better part of a day or more",
+                says: "is in seconds, and this looks like milliseconds: it is the better part of a day or more",
                 instead: Instead::Unknown,
                 severity: None,
             },
@@ -188,7 +188,7 @@ pub(super) static KNOBS: &[Knob] = &[
         belongs_to: &[],
         folklore: &[Folklore {
             rule: "dangerous",
-            when: |setting: &Use<'_>| setting.number().is_some_and(|n| (0..8).contains(&n)),
+            when: |setting: &Use<'_>| setting.number().is_some_and(|n| (1..8).contains(&n)),
             says: "gives every connection up in less than the 100 s that RFC 1122 asks for (3: 3 s, 5: 13 s, 8: \
                    102 s); where one application needs that, TCP_USER_TIMEOUT does it for its sockets alone",
             instead: Instead::Value("8"),
@@ -267,15 +267,7 @@ pub(super) static KNOBS: &[Knob] = &[
             },
             Folklore {
                 rule: "placebo",
-                when: |setting: &Use<'_>| setting.number().is_some_and(|n| (30..60).contains(&n)),
-                says: "does nothing to TIME_WAIT, which always lasts 60 s, and frees no port; it only shortens how \
-                       long a closed socket waits for the peer's FIN (FIN_WAIT2)",
-                instead: Instead::Unknown,
-                severity: Some(Severity::Note),
-            },
-            Folklore {
-                rule: "placebo",
-                when: |setting: &Use<'_>| setting.number().is_some_and(|n| (1..30).contains(&n)),
+                when: |setting: &Use<'_>| setting.number().is_some_and(|n| (1..60).contains(&n)),
                 says: "does nothing to TIME_WAIT, which always lasts 60 s, and frees no port; it only shortens how \
                        long a closed socket waits for the peer's FIN (FIN_WAIT2), so that slower peers are reset",
                 instead: Instead::Nothing,
@@ -304,8 +296,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: NEW_SOCKETS,
         undo: Undo::LeavesTraces("sockets that were opened meanwhile, and what such listeners accept, keep it"),
         cost: "none",
-        limits: "The least retransmission timeout, however short the round trip. rto_min of the route and TCP_RTO_MIN_US \
-                 of a socket go before it. Rounded up to the kernel's tick, 1 to 10 ms.",
+        limits: "The least retransmission timeout, however short the round trip. rto_min of the route and \
+                 TCP_RTO_MIN_US of a socket go before it. Rounded up to the kernel's tick, 1 to 10 ms.",
         enforced_by: &["net/ipv4/tcp.c:tcp_init_sock", "include/net/tcp.h:tcp_rto_min"],
         not: "Does not change the first SYN's timeout, which is 1 s, nor how tcp_retries2 is counted.",
         raising: "The last segment of an answer, when it is lost, is sent again later.",
@@ -384,8 +376,47 @@ fn gives_up_after_ms(retries: i64, rto_max_ms: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::gives_up_after_ms;
+    use super::{KNOBS, gives_up_after_ms};
     use crate::knobs::tests::lore;
+    use crate::knobs::{Wrong, by_key};
+    use crate::lint::Severity;
+
+    #[test]
+    fn what_makes_no_sense() {
+        for (key, fine, nonsense, refused) in [
+            ("tcp_keepalive_time", &["1", "60", "600", "86400"][..], &["0", "-1", "7200000"][..], &["2147483647"][..]),
+            ("tcp_keepalive_intvl", &["1", "75", "32767"], &["0", "-1", "75000"], &["21474837"]),
+            ("tcp_keepalive_probes", &["1", "20"], &["0", "128"], &["256", "-1"]),
+            ("tcp_retries2", &["1", "100"], &["0", "255"], &["256"]),
+            ("tcp_orphan_retries", &["0", "7"], &["101"], &["-1"]),
+            ("tcp_fin_timeout", &["5", "30", "60", "120"], &["0", "-1", "30000"], &["2147483647"]),
+            ("tcp_rto_min_us", &["1000", "5000"], &["200", "2147483647"], &["0", "-1"]),
+            ("tcp_rto_max_ms", &["1000", "120000"], &[], &["120", "120001"]),
+        ] {
+            let kind = by_key(&alloc::format!("net.ipv4.{key}")).expect("it is in this family").kind;
+            for text in fine {
+                assert_eq!(kind.judge(text), Ok(()), "{key} = {text}");
+            }
+            for text in nonsense {
+                assert!(matches!(kind.judge(text), Err(Wrong::Nonsense(_))), "{key} = {text}");
+            }
+            for text in refused {
+                assert!(matches!(kind.judge(text), Err(Wrong::Refused(_))), "{key} = {text}");
+            }
+        }
+    }
+
+    /// What is right on many hosts, and only often misunderstood, fails no run.
+    #[test]
+    fn what_is_only_worth_knowing() {
+        let notes = KNOBS.iter().flat_map(|knob| knob.folklore.iter().map(move |lore| (knob.key, lore)));
+        let notes = notes.filter(|(_, lore)| lore.severity == Some(Severity::Note)).map(|(key, lore)| (key, lore.rule));
+        assert!(notes.eq([
+            ("net.ipv4.tcp_keepalive_time", "placebo"),
+            ("net.ipv4.tcp_keepalive_intvl", "dangerous"),
+            ("net.ipv4.tcp_orphan_retries", "placebo"),
+        ]));
+    }
 
     #[test]
     fn folklore() {
@@ -414,7 +445,8 @@ mod tests {
             ("net.ipv4.tcp_retries2", "8", None, &[]),
             ("net.ipv4.tcp_retries2", "7", None, &["dangerous"]),
             ("net.ipv4.tcp_retries2", "3", None, &["dangerous"]),
-            ("net.ipv4.tcp_retries2", "-1", None, &[]),
+            ("net.ipv4.tcp_retries2", "1", None, &["dangerous"]),
+            ("net.ipv4.tcp_retries2", "0", None, &[]), // invalid says it
             ("net.ipv4.tcp_orphan_retries", "0", None, &["placebo"]),
             ("net.ipv4.tcp_orphan_retries", "1", None, &["dangerous"]),
             ("net.ipv4.tcp_orphan_retries", "3", None, &[]),

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Correction, File, Finding, Load, Loader, Rule, Setting, Severity, Span, Tree};
-use crate::knobs::{self, Instead, Knob, Machine, Use};
+use crate::knobs::{self, Folklore, Instead, Knob, Machine, Use};
 use crate::reading::{Absent, Reading};
 
 /// A tree with its indices.
@@ -15,6 +15,8 @@ pub struct Context<'a> {
     pub tree: &'a Tree,
     /// For each load: who sets each key, in the order in which the loader applies them.
     setters: Vec<BTreeMap<&'a str, Vec<Site<'a>>>>,
+    /// The knobs by their keys: files have thousands of lines, and every rule asks.
+    table: BTreeMap<&'static str, &'static Knob>,
 }
 
 /// A setting and the file that it stands in.
@@ -32,12 +34,17 @@ impl<'a> Context<'a> {
     /// Indexes a tree.
     pub fn new(tree: &'a Tree) -> Self {
         let setters = tree.loads.iter().map(|load| index(tree, load)).collect();
-        Self { tree, setters }
+        Self { tree, setters, table: knobs::all().map(|knob| (knob.key, knob)).collect() }
     }
 
     /// The machine.
     pub fn machine(&self) -> &'a Machine {
         &self.tree.machine
+    }
+
+    /// The knob with that key.
+    pub fn knob(&self, key: &str) -> Option<&'static Knob> {
+        self.table.get(key).copied()
     }
 
     /// Every setting, in the order of files and lines.
@@ -51,8 +58,8 @@ impl<'a> Context<'a> {
 
     /// Every setting of a knob of the table that has a value, once for each key that it sets.
     pub fn knobs(&self) -> impl Iterator<Item = (Site<'a>, &'static Knob, &'a str)> + '_ {
-        self.sites().filter_map(|site| Some((site, site.setting.value.as_deref()?))).flat_map(|(site, value)| {
-            site.setting.keys.iter().filter_map(move |key| Some((site, knobs::by_key(key)?, value)))
+        self.sites().filter_map(|site| Some((site, site.setting.value.as_deref()?))).flat_map(move |(site, value)| {
+            site.setting.keys.iter().filter_map(move |key| Some((site, self.knob(key)?, value)))
         })
     }
 
@@ -105,7 +112,7 @@ impl<'a> Context<'a> {
         if let Some(value) = now.and_then(|now| now.values.get(key)?.value()) {
             return Some(value.clone());
         }
-        knobs::by_key(key)?.default_on(self.machine())
+        self.knob(key)?.default_on(self.machine())
     }
 
     /// Asks something of a use of a knob, with all that holds around it.
@@ -120,16 +127,24 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// The folklore of a knob that is true of a use, under one rule.
+    pub fn lore_of(
+        &self,
+        rule: &'static str,
+        site: Site<'a>,
+        knob: &'static Knob,
+        text: &str,
+    ) -> impl Iterator<Item = &'static Folklore> {
+        knob.folklore.iter().filter(move |lore| lore.rule == rule && self.with_use(site, knob, text, lore.when))
+    }
+
     /// What the folklore of the knobs says under one rule.
     pub fn folklore(&self, rule: &'static Rule, found: &mut Vec<Finding>) {
         for (site, knob, text) in self.knobs() {
-            for lore in knob.folklore.iter().filter(|lore| lore.rule == rule.slug) {
-                if self.with_use(site, knob, text, lore.when) {
-                    let correction = site.instead(lore.instead, knob, self.machine());
-                    let mut finding = site.finding(rule, knob.key, lore.says.into()).corrected(correction);
-                    finding.severity = lore.severity.unwrap_or(rule.severity);
-                    found.push(finding);
-                }
+            for lore in self.lore_of(rule.slug, site, knob, text) {
+                let correction = site.instead(lore.instead, knob, self.machine());
+                let finding = site.finding(rule, knob.key, lore.says.into()).corrected(correction);
+                found.push(finding.as_severe_as(lore.severity.unwrap_or(rule.severity)));
             }
         }
     }
@@ -154,15 +169,24 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The line without effect, as a comment. Only where lines are settings: a YAML list would lose its shape.
+    /// The line without effect, as a comment. Only where lines are settings: a YAML list would lose its shape. Nor where
+    /// the setting begins within a line (`ExecStart=sh -c 'echo 1 > …; serve'`), as something else stands there, too.
     pub fn off(&self, is_safe: bool) -> Option<Correction> {
         let is_lines = matches!(self.file.format, super::Format::Sysctl | super::Format::Tuned | super::Format::Unit);
-        is_lines.then(|| Correction { line: self.file.line_off(self.setting.at), is_safe })
+        let at = self.setting.at;
+        let begins = self.file.line(at.line).chars().take(at.column as usize - 1).all(char::is_whitespace);
+        (is_lines && begins).then(|| self.corrected(at, self.file.line_off(at), is_safe))
     }
 
     /// The line with another value. Never safe: boot sets something else after it.
     pub fn with_value(&self, value: &str) -> Correction {
-        Correction { line: self.file.line_with(self.setting.value_at, value), is_safe: false }
+        let at = self.setting.value_at;
+        self.corrected(at, self.file.line_with(at, value), false)
+    }
+
+    /// A line of its file as it should be.
+    pub fn corrected(&self, at: Span, line: String, is_safe: bool) -> Correction {
+        Correction { number: at.line, line, is_safe }
     }
 
     /// The line as folklore's answer has it.
@@ -205,6 +229,11 @@ fn index<'a>(tree: &'a Tree, load: &Load) -> BTreeMap<&'a str, Vec<Site<'a>>> {
         }
     }
     for sites in setters.values_mut() {
+        // `-key` behind `key = value` takes the assignment back in systemd; procps writes it all the same.
+        let is_set = |site: &Site<'_>| site.setting.value.is_some();
+        if load.loader == Loader::Procps && sites.iter().any(|site| is_set(site) && !site.setting.is_pattern) {
+            sites.retain(is_set);
+        }
         sites.sort_by_key(|site| !site.setting.is_pattern);
     }
     setters

@@ -166,6 +166,18 @@ pub(super) fn misunderstood(words: &[Word]) -> Option<(&Word, String)> {
     Some((wrong, format!("ethtool knows no {what} {:?}, and refuses the whole command", wrong.text)))
 }
 
+/// The word that switches large receive offload on.
+pub(super) fn switches_lro_on(words: &[Word]) -> Option<&Word> {
+    let [program, option, _, rest @ ..] = words else { return None };
+    if !program.text.ends_with("ethtool") || !matches!(&*option.text, "-K" | "--features" | "--offload") {
+        return None;
+    }
+    let (name, _) = rest.iter().step_by(2).zip(rest.iter().skip(1).step_by(2)).find(|(name, value)| {
+        matches!(&*name.text, "lro" | "large-receive-offload" | "rx-lro") && value.text == "on"
+    })?;
+    Some(name)
+}
+
 fn flow_hash(rest: &[Word]) -> Option<(&Word, String)> {
     let first = rest.first()?;
     if !FLOWS.contains(&&*first.text) {
@@ -205,6 +217,25 @@ mod tests {
                 Some(wrong),
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn large_receive_offload() {
+        let on = |line| switches_lro_on(&words(line)).map(|word| word.text.clone());
+        assert_eq!(on("ethtool -K eth0 gro on lro on").as_deref(), Some("lro"));
+        assert_eq!(
+            on("/sbin/ethtool --features eth0 large-receive-offload on").as_deref(),
+            Some("large-receive-offload")
+        );
+        for line in [
+            "ethtool -K eth0 lro off",
+            "ethtool -K lro on",
+            "ethtool -k eth0 lro on",
+            "ethtool -K eth0 gro lro on",
+            "ethtool",
+        ] {
+            assert_eq!(on(line), None, "{line}");
         }
     }
 

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::Text;
 use crate::reading::Absent;
 
 /// A file.
@@ -13,7 +14,7 @@ pub struct File {
     /// What it is.
     pub format: Format,
     /// Its text; empty when it was not read.
-    pub text: String,
+    pub text: Text,
     /// What it sets, in order.
     pub settings: Vec<Setting>,
     /// Commands in it: `sysctl`, `ethtool`.
@@ -96,6 +97,13 @@ pub enum Place {
         /// It shares the host's.
         host_network: bool,
     },
+    /// A network namespace in which a command runs: in a container, behind `ip netns exec`.
+    Process {
+        /// It shares the host's.
+        host_network: bool,
+        /// It may write `/proc/sys`, which a container sees read-only otherwise.
+        is_privileged: bool,
+    },
     /// A service: limits of its processes.
     Service,
 }
@@ -150,8 +158,7 @@ impl Allow {
 impl File {
     /// One of its lines, without its end; empty beyond the last.
     pub fn line(&self, number: u32) -> &str {
-        let index = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
-        self.text.lines().nth(index).unwrap_or_default()
+        self.text.line(number)
     }
 
     /// The line with something else between two columns.
@@ -191,6 +198,11 @@ impl Setting {
 impl Place {
     /// Whether it applies to a network namespace other than the host's.
     pub fn is_inside(self) -> bool {
-        matches!(self, Self::Pod { host_network: false } | Self::Container { host_network: false })
+        matches!(
+            self,
+            Self::Pod { host_network: false }
+                | Self::Container { host_network: false }
+                | Self::Process { host_network: false, .. }
+        )
     }
 }

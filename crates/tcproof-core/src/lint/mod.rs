@@ -6,6 +6,7 @@ mod ethtool;
 mod file;
 mod fix;
 mod rules;
+mod text;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use context::{Context, Site};
 pub use file::{Allow, Command, File, Format, Place, Setting, Span, Stray, Word};
 pub use rules::RULES;
+pub use text::Text;
 
 use crate::knobs::Machine;
 use crate::reading::{Absent, Reading};
@@ -75,8 +77,17 @@ pub struct Now {
     pub elsewhere: BTreeMap<String, BTreeMap<String, Reading<String>>>,
     /// Modules that are loaded at boot because a file in `modules-load.d` says so, or that are built in.
     pub boot_modules: Vec<String>,
-    /// Who else writes knobs on this machine, as far as it can be seen: a tuned profile, kube-proxy, the kernel's command line.
-    pub writers: Vec<String>,
+    /// Who else writes knobs on this machine, as far as it can be seen.
+    pub writers: Vec<Writer>,
+}
+
+/// A program that writes knobs after boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// What it does, and by what it was seen, in a few words.
+    pub what: String,
+    /// How the keys begin that it writes; none when it may write any.
+    pub keys: &'static [&'static str],
 }
 
 /// How bad a finding is.
@@ -151,6 +162,8 @@ pub struct Finding {
 /// A line as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
+    /// The line's number: a value may stand on another line than its key.
+    pub number: u32,
     /// The whole line, without its end.
     pub line: String,
     /// Whether boot sets the same values after it as before, so that nobody need look at it.

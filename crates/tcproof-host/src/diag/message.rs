@@ -15,6 +15,7 @@ const AF_INET6: u8 = 10;
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_CONG: u16 = 4;
 const INET_DIAG_SKMEMINFO: u16 = 7;
+const INET_DIAG_SHUTDOWN: u16 = 8;
 const INET_DIAG_ULP_INFO: u16 = 19;
 const INET_ULP_INFO_NAME: u16 = 1;
 const INET_ULP_INFO_MPTCP: u16 = 3;
@@ -25,6 +26,7 @@ const DROPS: usize = 8;
 /// Offset of `tcpi_last_data_recv` in `struct tcp_info`; the struct only ever grew at its end.
 const LAST_DATA_RECV: usize = 52;
 const TCP_SYN_SENT: u8 = 2;
+const TCP_SYN_RECV: u8 = 3;
 const TCP_FIN_WAIT2: u8 = 5;
 const TCP_TIME_WAIT: u8 = 6;
 /// `idiag_timer` of a small socket (TIME_WAIT, orphaned FIN_WAIT2).
@@ -82,6 +84,12 @@ impl<'a> Socket<'a> {
     /// Connecting.
     pub fn is_syn_sent(&self) -> bool {
         self.body[1] == TCP_SYN_SENT
+    }
+
+    /// A half-open request (`TCP_NEW_SYN_RECV`), which is told apart from a full socket in SYN_RECV by what every full
+    /// socket's message has.
+    pub fn is_request(&self) -> bool {
+        self.body[1] == TCP_SYN_RECV && self.attribute(INET_DIAG_SHUTDOWN).is_none()
     }
 
     /// In FIN_WAIT2 and kept as a small socket, which sockstat counts as `tw`.
@@ -275,6 +283,20 @@ mod tests {
         dump_messages(&message(20, 1, &payload), 1, |socket| seen = Some((socket.cgroup_id(), socket.drops())))
             .unwrap();
         assert_eq!(seen, Some((Some(9), None)));
+    }
+
+    #[test]
+    fn a_half_open_request_is_told_from_a_full_socket() {
+        let mut request = vec![0; BODY];
+        request[1] = TCP_SYN_RECV;
+        let mut full = request.clone();
+        full.extend([5, 0, 8, 0, 3, 0, 0, 0]);
+        let mut open = request.clone();
+        open[1] = 1;
+        let answer = [message(20, 1, &request), message(20, 1, &full), message(20, 1, &open)].concat();
+        let mut seen = Vec::new();
+        assert_eq!(dump_messages(&answer, 1, |socket| seen.push(socket.is_request())), Ok(false));
+        assert_eq!(seen, [true, false, false]);
     }
 
     proptest! {

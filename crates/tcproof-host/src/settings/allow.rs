@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn other_talk_is_none() {
-        for text in ["# tcproof: allowed x", "tcproof: allow x — y", "a#tcproof: allow x — y", "# tcproof is good"] {
+        for text in ["# tcproof: allowed x", "tcproof: allow x — y", "a#tcproof: allow x — y", "# tcproof is good"]
+        {
             assert_eq!(shown(text, Comments::Anywhere), [], "{text}");
         }
     }

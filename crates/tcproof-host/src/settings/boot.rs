@@ -143,13 +143,13 @@ impl DropIns {
     }
 }
 
-/// A file's bytes, and for what can't be read, a reason that fits files which no kernel writes.
-pub(super) fn read(root: &Root, path: &str) -> Result<Vec<u8>, Absent> {
+/// A file's bytes, or a reason that fits files which no kernel writes.
+fn read(root: &Root, path: &str) -> Result<Vec<u8>, Absent> {
     root.read_bytes(path).map_err(|why| match why {
-        Absent::NotInKernel { what } => match root.read_link(path) {
-            Ok(_) => failed(&what, "a link that leads nowhere"),
-            Err(_) => failed(&what, "no such file"),
-        },
+        Absent::NotInKernel { what } | Absent::Failed { what, .. } if root.read_link(path).is_ok() => {
+            failed(&what, "a link that leads nowhere")
+        }
+        Absent::NotInKernel { what } => failed(&what, "no such file"),
         other => other,
     })
 }

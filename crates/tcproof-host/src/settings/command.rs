@@ -93,11 +93,12 @@ impl Reader<'_> {
             Redirect::To(_) => None,
         });
         let (words, is_inside) = program(&simple.words);
-        let scope = if is_inside { Scope { place: Place::Container { host_network: false }, ..scope } } else { scope };
+        let namespace = Place::Process { host_network: false, is_privileged: true };
+        let scope = if is_inside { Scope { place: namespace, ..scope } } else { scope };
         let name = words.first().filter(|word| word.is_literal).map(Word::text).unwrap_or_default();
         let name = name.rsplit('/').next().unwrap_or_default();
         match name {
-            _ if KEPT.contains(&name) && !(self.is_prose && !is_meant(name, words)) => {
+            _ if KEPT.contains(&name) && (is_meant(name, words) || !self.is_prose) => {
                 self.file.commands.push(command(words));
                 if name == "sysctl" {
                     self.sysctl(&words[1..], scope);
@@ -180,7 +181,9 @@ impl Reader<'_> {
         // A command in it that sets sysctls: `docker run --privileged alpine sysctl -w …`.
         if let Some(inner) = options.iter().position(|word| word.is("sysctl")) {
             self.file.commands.push(command(&options[inner..]));
-            self.sysctl(&options[inner + 1..], Scope { group, place: inside.place });
+            let is_privileged = options[..inner].iter().any(|word| word.is("--privileged"));
+            let place = Place::Process { host_network, is_privileged };
+            self.sysctl(&options[inner + 1..], Scope { group, place });
         }
     }
 
@@ -216,7 +219,6 @@ impl Reader<'_> {
                     self.assignment(&line[1..], scope);
                     for setting in &mut self.file.settings[before..] {
                         setting.is_lenient = true;
-                        setting.at.column -= 1;
                     }
                 }
                 Some(_) if is_known => self.assignment(line, scope),
@@ -230,15 +232,12 @@ impl Reader<'_> {
 pub(super) fn setting(key: &[Letter], value: &[Letter], scope: Scope) -> Option<Setting> {
     let text = shell::text(key);
     // A pattern's keys are those of the machine that runs the command.
-    let is_key = text.contains(['.', '/']) && !is_pattern(&text) && !text.contains(|c: char| c.is_whitespace() || "{}".contains(c));
+    let is_key = text.contains(['.', '/'])
+        && !is_pattern(&text)
+        && !text.contains(|c: char| c.is_whitespace() || "{}".contains(c));
     let key_at = shell::span(key).filter(|_| is_key)?;
     let value_at = shell::span(value)?;
     let key = canonical(&text);
-    let place = match scope.place {
-        // What is no network sysctl is not the network namespace's: a privileged container sets the host's.
-        place if place.is_inside() && !key.starts_with("net.") => Place::Host,
-        place => place,
-    };
     Some(Setting {
         at: around(key_at, value_at),
         value_at,
@@ -247,7 +246,7 @@ pub(super) fn setting(key: &[Letter], value: &[Letter], scope: Scope) -> Option<
         is_pattern: false,
         value: Some(shell::text(value)),
         is_lenient: false,
-        place,
+        place: scope.place,
         group: scope.group,
     })
 }
@@ -287,7 +286,9 @@ fn program(words: &[Word]) -> (&[Word], bool) {
         if text.starts_with(['$', '-']) || is_variable(&text) {
             // A prompt in notes, `$SUDO`; options of a Dockerfile's RUN; `A=b command`.
             rest = &rest[1..];
-        } else if name == "ip" && rest.get(1).is_some_and(|it| it.is("netns")) && rest.get(2).is_some_and(|it| it.is("exec"))
+        } else if name == "ip"
+            && rest.get(1).is_some_and(|it| it.is("netns"))
+            && rest.get(2).is_some_and(|it| it.is("exec"))
         {
             is_inside = true;
             rest = rest.get(4..).unwrap_or_default();
@@ -347,11 +348,8 @@ fn values<'w>(words: &'w [Word], name: &str) -> impl Iterator<Item = &'w [Letter
     let length = joined.chars().count();
     let name = name.to_owned();
     words.iter().enumerate().filter_map(move |(index, word)| {
-        let value = if word.is(&name) {
-            words.get(index + 1)
-        } else {
-            Some(word).filter(|word| word.starts_with(&joined))
-        };
+        let value =
+            if word.is(&name) { words.get(index + 1) } else { Some(word).filter(|word| word.starts_with(&joined)) };
         let value = value.filter(|value| value.is_literal)?;
         Some(&value.letters[if word.is(&name) { 0 } else { length }..])
     })
@@ -401,10 +399,8 @@ fn targets(simple: &Simple) -> impl Iterator<Item = &Word> {
 
 /// A command as rules see it: the program without its folder.
 fn command(words: &[Word]) -> Command {
-    let mut kept: Vec<_> = words
-        .iter()
-        .map(|word| tcproof_core::lint::Word { at: word.at, text: word.text() })
-        .collect();
+    let mut kept: Vec<_> =
+        words.iter().map(|word| tcproof_core::lint::Word { at: word.at, text: word.text() }).collect();
     if let (Some(first), Some(word)) = (kept.first_mut(), words.first()) {
         let folder = word.letters.iter().rposition(|letter| letter.c == '/').map_or(0, |slash| slash + 1);
         first.text = shell::text(&word.letters[folder..]);
@@ -413,4 +409,62 @@ fn command(words: &[Word]) -> Command {
     let start = kept.first().map_or(Span::default(), |word| word.at);
     let end = kept.iter().filter(|word| word.at.line == start.line).map(|word| word.at.end).max();
     Command { at: Span { end: end.unwrap_or(start.end), ..start }, words: kept }
+}
+
+/// What a file came to, for tests; checks that every place lies in its line.
+#[cfg(test)]
+pub(super) fn shown(file: &File) -> String {
+    use std::fmt::Write;
+
+    let check = |at: Span| {
+        let length = u32::try_from(file.line(at.line).chars().count()).unwrap();
+        assert!(1 <= at.column && at.column <= at.end && at.end <= length + 1, "{at:?} of {length} columns");
+        assert!(at.line as usize <= file.text.lines().count(), "{at:?}");
+    };
+    let mut out = String::new();
+    for setting in &file.settings {
+        check(setting.at);
+        check(setting.value_at);
+        let value = setting.value.as_deref().unwrap_or_default();
+        let part = |at: Span| -> String {
+            file.line(at.line).chars().skip(at.column as usize - 1).take((at.end - at.column) as usize).collect()
+        };
+        assert_eq!(file.line_with(setting.value_at, &part(setting.value_at)), file.line(setting.value_at.line));
+        let place = match setting.place {
+            Place::Host => "host",
+            Place::Pod { host_network: false } => "pod",
+            Place::Pod { host_network: true } => "host-pod",
+            Place::Container { host_network: false } => "container",
+            Place::Container { host_network: true } => "host-container",
+            Place::Process { host_network: false, is_privileged: false } => "process",
+            Place::Process { host_network: false, is_privileged: true } => "privileged-process",
+            Place::Process { host_network: true, is_privileged: false } => "host-process",
+            Place::Process { host_network: true, is_privileged: true } => "privileged-host-process",
+            Place::Service => "service",
+        };
+        let (line, group) = (setting.at.line, setting.group);
+        write!(out, "{line}: {} = {value:?} {place} {group}", setting.key).unwrap();
+        let written = part(setting.value_at);
+        if written != value {
+            write!(out, " written {written:?}").unwrap();
+        }
+        if setting.value_at.line != line {
+            write!(out, " in {}", setting.value_at.line).unwrap();
+        }
+        writeln!(out, " [{}]", part(setting.at)).unwrap();
+    }
+    for command in &file.commands {
+        check(command.at);
+        command.words.iter().for_each(|word| check(word.at));
+        let words: Vec<_> = command.words.iter().map(|word| &*word.text).collect();
+        writeln!(out, "{}: $ {}", command.at.line, words.join("·")).unwrap();
+    }
+    for stray in &file.strays {
+        check(stray.at);
+        writeln!(out, "{}: expected {}", stray.at.line, stray.expected).unwrap();
+    }
+    if let Some(why) = &file.unread {
+        writeln!(out, "unread: {why}").unwrap();
+    }
+    out
 }

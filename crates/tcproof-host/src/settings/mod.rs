@@ -30,20 +30,40 @@ use pattern::Pattern;
 /// Patterns that are looked up on the machine; the table serves for more.
 const MAX_WALKS: usize = 256;
 /// The units that systemd reads from files of their own.
-const UNITS: [&str; 11] = [
-    "service", "socket", "timer", "mount", "automount", "swap", "target", "path", "slice", "scope", "device",
+const UNITS: [&str; 12] = [
+    "container",
+    "service",
+    "socket",
+    "timer",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "slice",
+    "scope",
+    "device",
 ];
 /// The first parts of sysctls' names: the directories of `/proc/sys`.
-const TOPS: [&str; 11] =
-    ["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "sunrpc", "user", "vm", "xen"];
+const TOPS: [&str; 11] = ["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "sunrpc", "user", "vm", "xen"];
 
-/// A file of the format that its path and text show; of none, the lines of `sysctl.conf` are expected.
+/// A file of the format that its path and text show; where they show none, what its name allows: YAML, prose with
+/// commands, or the lines of `sysctl.conf`.
 pub fn parse(path: &str, text: &str) -> File {
-    match format(Path::new(path), text).unwrap_or_default() {
+    match format(Path::new(path), text).unwrap_or_else(|| named_format(Path::new(path))) {
         Format::Sysctl => sysctl::parse(path, text),
         Format::Kubernetes | Format::Compose | Format::Ansible => yaml::parse(path, text),
         Format::Tuned | Format::Unit => unit::parse(path, text),
         Format::Script => script::parse(path, text),
+    }
+}
+
+/// What a file that somebody named is taken for, though nothing shows that it is one of ours.
+fn named_format(path: &Path) -> Format {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("yml" | "yaml") => Format::Kubernetes,
+        Some(extension) if script::PROSE.contains(&extension) => Format::Script,
+        _ => Format::Sysctl,
     }
 }
 
@@ -74,7 +94,7 @@ fn of_yaml(text: &str) -> Option<Format> {
     // `sysctl:`, `ansible.posix.sysctl:`, `ansible.builtin.shell:` … behind the dash of a list or blanks.
     let is_task = |line: &str| {
         let key = line.trim_start_matches([' ', '\t', '-']).split(':').next().unwrap_or_default();
-        matches!(key.rsplit('.').next(), Some("sysctl" | "shell" | "command"))
+        matches!(key.rsplit('.').next(), Some("sysctl" | "shell" | "command" | "raw"))
     };
     match () {
         () if has("apiVersion") && has("kind") => Some(Format::Kubernetes),
@@ -86,7 +106,8 @@ fn of_yaml(text: &str) -> Option<Format> {
 
 fn is_shell(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
-    let program = first.strip_prefix("#!").and_then(|rest| rest.split_whitespace().rfind(|word| !word.starts_with('-')));
+    let program =
+        first.strip_prefix("#!").and_then(|rest| rest.split_whitespace().rfind(|word| !word.starts_with('-')));
     program.and_then(|program| program.rsplit('/').next()).is_some_and(|program| program.ends_with("sh"))
 }
 

@@ -76,7 +76,10 @@ impl Walk {
             self.entries = left;
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && depth < DEPTH => self.directory(&entry.path(), depth + 1),
-                Ok(kind) if kind.is_dir() => {}
+                Ok(kind) if kind.is_dir() => {
+                    let shown = entry.path().to_string_lossy().into_owned();
+                    self.add(&entry.path(), unread(&shown, unparsable(&shown, None, "at most 32 directories deep")));
+                }
                 _ => self.file(&entry.path(), false),
             }
         }
@@ -84,20 +87,26 @@ impl Walk {
 
     /// A file; one that nobody named only if it is known.
     fn file(&mut self, path: &Path, is_named: bool) {
+        // How a unit is masked, and a file of a package.
+        if !is_named && fs::canonicalize(path).is_ok_and(|real| real == Path::new("/dev/null")) {
+            return;
+        }
         let shown = path.to_string_lossy();
         let bytes = match open(path) {
             Ok((file, meta)) => {
-                if !self.seen.insert((meta.dev(), meta.ino())) || !(is_named || has_known_name(path) || is_script(path, &file)) {
+                if !self.seen.insert((meta.dev(), meta.ino()))
+                    || !(is_named || has_known_name(path) || is_script(path, &file))
+                {
                     return;
                 }
                 read(path, file)
             }
             Err(why) => Err(why),
         };
-        // What can't be read is worth a word where its name says that it is one of ours.
+        // What can't be read is worth a word where its name says that it may be one of ours.
         let is_known = match &bytes {
-            Ok(bytes) => format(path, &String::from_utf8_lossy(bytes)).is_some(),
-            Err(_) => has_known_name(path),
+            Ok(bytes) if !bytes.contains(&0) => format(path, &String::from_utf8_lossy(bytes)).is_some(),
+            _ => has_known_name(path),
         };
         if is_named || is_known {
             let file = self.budget.file(&shown, bytes);

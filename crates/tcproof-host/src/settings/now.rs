@@ -1,29 +1,31 @@
 //! How the machine is now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 
 use tcproof_core::Reading;
 use tcproof_core::knobs;
-use tcproof_core::lint::{File, Now};
+use tcproof_core::lint::{File, Now, Writer};
 
 use super::boot::DropIns;
 use super::sysctl::path_of;
 use crate::namespace::knob;
 use crate::procfs::shown;
-use crate::{Root, Scope, netns};
+use crate::{Root, Scope, everywhere};
 
 /// Namespaces whose knobs are compared with the files.
 const MAX_NAMESPACES: usize = 64;
-/// Programs that write knobs after boot, by a file that is there once they have run, and what they write.
-const WRITERS: [(&str, &str); 7] = [
-    ("var/lib/kubelet", "kubelet sets knobs of vm and kernel, and kube-proxy those of connection tracking"),
-    ("var/lib/docker", "dockerd switches forwarding on, and what its bridges need"),
-    ("run/systemd/netif/links", "systemd-networkd sets forwarding and the knobs of its devices"),
-    ("run/NetworkManager", "NetworkManager sets IPv6 knobs of its devices"),
-    ("var/lib/cloud/instance", "cloud-init may write files and run commands of its own"),
-    ("run/libvirt/network", "libvirtd switches forwarding on, and IPv6 off on its bridges"),
-    ("etc/rc.local", "rc.local runs at the end of boot"),
+/// How the keys of forwarding begin.
+const FORWARDING: [&str; 3] = ["net.ipv4.ip_forward", "net.ipv4.conf.", "net.ipv6.conf."];
+/// Programs that write knobs after boot, by a file that is there once they have run: what they write, and its keys.
+const WRITERS: [(&str, &str, &[&str]); 8] = [
+    ("var/lib/kubelet", "kube-proxy sets connection tracking", &["net.netfilter.nf_conntrack", "net.nf_conntrack"]),
+    ("var/lib/kubelet", "kubelet and its network plugin switch forwarding on", &FORWARDING),
+    ("var/lib/docker", "dockerd switches forwarding on", &FORWARDING),
+    ("run/systemd/netif/links", "systemd-networkd sets forwarding and the knobs of its devices", &FORWARDING),
+    ("run/NetworkManager", "NetworkManager sets IPv6 knobs of its devices", &["net.ipv6.conf."]),
+    ("run/libvirt/network", "libvirtd switches forwarding on, and IPv6 off on its bridges", &FORWARDING),
+    ("var/lib/cloud/instance", "cloud-init may write files and run commands of its own", &[]),
+    ("etc/rc.local", "rc.local runs at the end of boot", &[]),
 ];
 
 /// How the machine is now, where its knobs can be read; `files` are those that its boot loads.
@@ -41,36 +43,25 @@ pub(super) fn now(root: &Root, files: &[File]) -> Option<Now> {
 
 /// A key that leads out of `/proc/sys` is not read: it stands in a file that anybody may have written.
 fn read<'a>(root: &Root, keys: impl Iterator<Item = &'a str>) -> BTreeMap<String, Reading<String>> {
-    keys.filter(|key| path_of(key).is_some()).map(|key| (key.to_string(), knob(root, key))).collect()
+    let values = keys.filter(|key| path_of(key).is_some()).map(|key| (key.to_string(), knob(root, key)));
+    // What a directory leaves out says nothing of the machine that it was taken from.
+    values.filter(|(_, reading)| root.is_live() || reading.value().is_some()).collect()
 }
 
 /// What of it each network namespace has as its own.
 fn elsewhere(root: &Root, set: &BTreeSet<&str>) -> BTreeMap<String, BTreeMap<String, Reading<String>>> {
-    let is_own = |key: &&str| {
-        key.starts_with("net.") && knobs::by_key(key).is_none_or(tcproof_core::knobs::Knob::is_namespaced)
-    };
+    let is_own =
+        |key: &&str| key.starts_with("net.") && knobs::by_key(key).is_none_or(tcproof_core::knobs::Knob::is_namespaced);
     let keys: Vec<&str> = set.iter().copied().filter(is_own).collect();
-    // Looking for namespaces costs a look at every process.
-    if keys.is_empty() {
+    // What refuses to be entered is not compared, and so many are enough to see that they differ.
+    let Ok(found) = everywhere(root, &Scope::All, MAX_NAMESPACES, |root| read(root, keys.iter().copied())) else {
         return BTreeMap::new();
-    }
-    let Ok(found) = netns::find(root, &Scope::All) else { return BTreeMap::new() };
-    let mut elsewhere = BTreeMap::new();
-    // A thread of its own: entering a namespace can't be taken back without the right to enter the old one.
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for target in found.targets.iter().filter(|target| !target.own).take(MAX_NAMESPACES) {
-                // What refuses to be entered is not compared.
-                if target.enter().is_ok() {
-                    let mut values = read(root, keys.iter().copied());
-                    // Another namespace has other devices.
-                    values.retain(|_, reading| reading.value().is_some());
-                    elsewhere.insert(target.name.clone(), values);
-                }
-            }
-        });
-    });
-    elsewhere
+    };
+    // The observer's own comes first.
+    let mut others: BTreeMap<_, _> = found.places.into_iter().skip(1).collect();
+    // Another namespace has other devices.
+    others.values_mut().for_each(|values| values.retain(|_, reading| reading.value().is_some()));
+    others
 }
 
 /// Modules that are there before, or as soon as, files of sysctls are read.
@@ -108,7 +99,10 @@ fn built_in(root: &Root) -> BTreeSet<String> {
     if root.is_live() && loaded.is_err() {
         let brought = knobs::all().filter_map(|knob| Some((knob.exists.module?, knob.key)));
         let there = brought.filter(|(_, key)| path_of(key).is_some_and(|path| root.exists(&path)));
-        return there.map(|(module, _)| name_of(module)).chain(root.list_dir("sys/module").unwrap_or_default()).collect();
+        return there
+            .map(|(module, _)| name_of(module))
+            .chain(root.list_dir("sys/module").unwrap_or_default())
+            .collect();
     }
     let loaded = loaded.unwrap_or_default();
     let loaded: BTreeSet<&str> = loaded.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -122,13 +116,15 @@ fn name_of(module: &str) -> String {
     module.replace('-', "_")
 }
 
-/// Who else writes knobs, one sentence each.
-fn writers(root: &Root) -> Vec<String> {
+/// Who else writes knobs.
+fn writers(root: &Root) -> Vec<Writer> {
     let mut writers = Vec::new();
     let profile = root.read_lossy("etc/tuned/active_profile").unwrap_or_default();
     if let Some(profile) = profile.lines().next().map(str::trim).filter(|profile| !profile.is_empty()) {
-        writers.push(format!("tuned sets the knobs of its profile {} (/etc/tuned/active_profile)", shown(profile)));
+        let what = format!("tuned sets the knobs of its profile {} (/etc/tuned/active_profile)", shown(profile));
+        writers.push(Writer { what, keys: &[] });
     }
-    writers.extend(WRITERS.iter().filter(|(path, _)| root.exists(path)).map(|(path, what)| format!("{what} (/{path})")));
+    let seen = WRITERS.iter().filter(|(path, ..)| root.exists(path));
+    writers.extend(seen.map(|(path, what, keys)| Writer { what: format!("{what} (/{path})"), keys }));
     writers
 }

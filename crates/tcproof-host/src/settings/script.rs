@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use tcproof_core::lint::{File, Format, Place};
 use tcproof_core::Absent;
+use tcproof_core::lint::{File, Format, Place};
 
 use super::allow::{self, Comments};
 use super::command::{Reader, Scope};
 use super::shell::{self, Dialect, Letter, Word};
 
 /// Files in which sentences stand between the commands.
-const PROSE: &[&str] = &["adoc", "htm", "html", "markdown", "md", "org", "rst", "txt"];
+pub(super) const PROSE: &[&str] = &["adoc", "htm", "html", "markdown", "md", "org", "rst", "txt"];
 
 /// Reads one.
 pub(super) fn parse(path: &str, text: &str) -> File {
@@ -58,7 +58,7 @@ fn logical_lines(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
 
 /// The commands of a Dockerfile. What is no command is left out, and comments between continued lines, too.
 fn dockerfile(reader: &mut Reader<'_>, letters: &[Letter]) {
-    let inside = Scope { place: Place::Container { host_network: false }, group: 0 };
+    let inside = Scope { place: Place::Process { host_network: false, is_privileged: false }, group: 0 };
     let mut lines = letters.split_inclusive(|letter| letter.c == '\n');
     while let Some(first) = lines.next() {
         let mut instruction = first.to_vec();
@@ -148,3 +148,6 @@ pub(super) fn exec_form(letters: &[Letter]) -> Option<Vec<Word>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

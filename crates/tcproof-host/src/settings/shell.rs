@@ -420,15 +420,13 @@ impl Lexer<'_> {
                     word.letters.push(self.take().unwrap_or(letter));
                 }
             }
-            '\'' => {
-                loop {
-                    match self.take() {
-                        None => return self.unclosed(Some(letter)),
-                        Some(Letter { c: '\'', .. }) => return,
-                        Some(inner) => word.letters.push(inner),
-                    }
+            '\'' => loop {
+                match self.take() {
+                    None => return self.unclosed(Some(letter)),
+                    Some(Letter { c: '\'', .. }) => return,
+                    Some(inner) => word.letters.push(inner),
                 }
-            }
+            },
             '"' => self.double_quoted(letter, word, depth),
             _ => self.plain(letter, word, false, depth),
         }
@@ -468,10 +466,12 @@ impl Lexer<'_> {
                 }
             }
             ('`', Dialect::Shell) => {
+                let start = self.next;
                 word.is_literal = false;
                 if depth < MAX_DEPTH {
                     self.list(Some('`'), depth + 1);
                 }
+                word.letters.extend(&self.letters[start..self.next]);
             }
             ('$', Dialect::Shell) => self.expansion(letter, word, is_quoted, depth),
             _ => {}
@@ -481,6 +481,7 @@ impl Lexer<'_> {
     fn expansion(&mut self, dollar: Letter, word: &mut Word, is_quoted: bool, depth: u32) {
         match self.peek() {
             Some('(') => {
+                let start = self.next;
                 word.is_literal = false;
                 self.next += 1;
                 if self.skip("(") {
@@ -488,6 +489,7 @@ impl Lexer<'_> {
                 } else if depth < MAX_DEPTH {
                     self.list(Some(')'), depth + 1);
                 }
+                word.letters.extend(&self.letters[start..self.next]);
             }
             Some('{') => {
                 word.is_literal = false;
@@ -536,57 +538,4 @@ fn drop_prefixes(words: &mut Vec<Word>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown(text: &str) -> String {
-        let found = commands(&letters(text), Dialect::Shell);
-        let words = |simple: &Simple| simple.words.iter().map(Word::text).collect::<Vec<_>>().join("·");
-        found.commands.iter().map(words).collect::<Vec<_>>().join(" | ")
-    }
-
-    #[test]
-    fn words_quotes_and_separators() {
-        assert_eq!(shown("a b; c&&d||e|f & g\nh"), "a·b | c | d | e | f | g | h");
-        assert_eq!(shown("a 'b c' \"d e\"f \\\n g\\ h # no"), "a·b c·d ef·g h");
-        assert_eq!(shown("if a; then b; else c; fi; for i in 1 2; do d; done"), "a | b | c | d");
-        assert_eq!(shown("case $x in a) b;; c) d;; esac"), "a | b | c | d");
-        assert_eq!(shown("f() { a; }\n(b; c)"), "f | a | b | c");
-        assert_eq!(shown("x=$(a b) c \"$(d 'e f')\" `g h`"), "a·b | d·e f | g·h | x=$·c·$·`");
-        assert_eq!(shown("echo $((1<<2)) ${x:-y z} 2>&1 >/dev/null <<<x"), "echo·$·${x:-y z}");
-        assert_eq!(shown("cat <<EOF; b\nnot this\nEOF\nc"), "cat | b | c");
-    }
-
-    #[test]
-    fn places_are_those_of_the_file() {
-        let found = commands(&letters("x\n  sysctl -w \"a=b c\"\n"), Dialect::Shell);
-        let word = &found.commands[1].words[2];
-        assert_eq!(word.at, Span { line: 2, column: 13, end: 20 });
-        assert_eq!(span(&word.letters), Some(Span { line: 2, column: 14, end: 19 }));
-        assert!(word.is_literal);
-    }
-
-    #[test]
-    fn branches_hold_apart() {
-        let found = commands(&letters("a\nif b; then c; else d; fi\ne || f; g\n"), Dialect::Shell);
-        let branches: Vec<_> = found.commands.iter().map(|command| command.branch).collect();
-        assert_eq!((branches[0], branches[4], branches[6]), (0, 0, 0));
-        assert!(branches[2] != branches[3] && branches[2] > 0 && branches[5] > 0, "{branches:?}");
-    }
-
-    #[test]
-    fn what_is_not_closed_is_said() {
-        for (text, column) in [("a 'b\nc", 3), ("a \"b", 3), ("a $(b", 4), ("a ${b", 3)] {
-            let found = commands(&letters(text), Dialect::Shell);
-            assert_eq!(found.unclosed.map(|letter| letter.column), Some(column), "{text}");
-        }
-        assert_eq!(commands(&letters("a 'b' \"$(c)\""), Dialect::Shell).unclosed, None);
-    }
-
-    #[test]
-    fn a_tower_of_brackets_is_no_deep_recursion() {
-        for tower in ["$(", "(", "`", "<(", "\"$(", "${"] {
-            commands(&letters(&tower.repeat(100_000)), Dialect::Shell);
-        }
-    }
-}
+mod tests;

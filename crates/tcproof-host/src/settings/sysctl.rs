@@ -3,10 +3,11 @@
 //! Where the two read a line in the same way, so does this. Where they don't (a carriage return or a NUL in the midst of
 //! a line ends it for systemd only), the line is a [`Stray`]: nobody should count on either.
 
-use tcproof_core::lint::{Allow, Command, File, Format, Place, Setting, Span, Stray, Word};
+use tcproof_core::lint::{Command, File, Format, Place, Setting, Span, Stray, Word};
 
-use super::unparsable;
+use super::allow::{self, Comments};
 use super::pattern::{Pattern, is_pattern};
+use super::unparsable;
 
 /// What both loaders strip from the ends of lines, keys and values. procps also strips `\v` and `\f`.
 const BLANK: [char; 3] = [' ', '\t', '\r'];
@@ -18,9 +19,9 @@ const MAX_PATTERNS: usize = 1000;
 
 /// Reads one.
 pub(super) fn parse(path: &str, text: &str) -> File {
-    let mut file = File { path: path.into(), format: Format::Sysctl, text: text.into(), ..File::default() };
-    // Comments right above a line are about it; the first of those that still wait for theirs.
-    let (mut waiting, mut patterns) = (0, 0);
+    let allows = allow::allows(text, Comments::OwnLine);
+    let mut file = File { path: path.into(), format: Format::Sysctl, text: text.into(), allows, ..File::default() };
+    let mut patterns = 0;
     for (number, text) in (1..).zip(text.lines()) {
         let limit = match () {
             () if text.len() >= LONG_LINE => Some("a line of less than 1 MiB: systemd-sysctl reads no further"),
@@ -34,18 +35,9 @@ pub(super) fn parse(path: &str, text: &str) -> File {
         }
         let line = Line { number, text };
         let body = line.trimmed(0, text.len());
-        match line.part(body).chars().next() {
-            Some('#' | ';') => file.allows.extend(allows(line.part((body.0 + 1, body.1)), line.span(body))),
-            first => {
-                for allow in &mut file.allows[waiting..] {
-                    allow.line = number;
-                }
-                waiting = file.allows.len();
-                if first.is_some() {
-                    read(&mut file, &line, body);
-                    patterns += usize::from(file.settings.last().is_some_and(|last| last.is_pattern));
-                }
-            }
+        if !line.part(body).is_empty() && !line.part(body).starts_with(['#', ';']) {
+            read(&mut file, &line, body);
+            patterns += usize::from(file.settings.last().is_some_and(|last| last.is_pattern));
         }
     }
     file
@@ -247,32 +239,6 @@ fn arguments(text: &str) -> Vec<Part> {
     arguments
 }
 
-/// What a comment allows: `text` is what stands behind the sign that begins it. One for each of its slugs, about the line
-/// that the comment stands on until somebody knows better.
-fn allows(text: &str, at: Span) -> Vec<Allow> {
-    let Some(rest) = behind_allow(text) else { return Vec::new() };
-    let mut slugs = Vec::new();
-    let mut rest = rest.trim_start();
-    loop {
-        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ':' | '—' | '–')).unwrap_or(rest.len());
-        slugs.push(&rest[..end]);
-        rest = rest[end..].trim_start();
-        match rest.strip_prefix(',') {
-            Some(next) => rest = next.trim_start(),
-            None => break,
-        }
-    }
-    let reason = rest.trim_matches(|c: char| c.is_whitespace() || matches!(c, '—' | '–' | '-' | ':'));
-    let allow = |slug: &str| Allow { at, line: at.line, slug: slug.into(), reason: reason.into() };
-    slugs.into_iter().map(allow).collect()
-}
-
-/// What follows `tcproof: allow`.
-fn behind_allow(text: &str) -> Option<&str> {
-    let rest = text.trim().strip_prefix("tcproof:")?.trim_start().strip_prefix("allow")?;
-    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then_some(rest)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -369,13 +335,14 @@ mod tests {
 
     #[test]
     fn commands() {
-        let file = parse("x.conf", "sysctl -w net.core.somaxconn=1024\n sudo /sbin/sysctl -w \"a.b=1 2\"\nsysctl.a = 1\n");
+        let file =
+            parse("x.conf", "sysctl -w net.core.somaxconn=1024\n sudo /sbin/sysctl -w \"a.b=1 2\"\nsysctl.a = 1\n");
         let words: Vec<Vec<&str>> =
             file.commands.iter().map(|command| command.words.iter().map(|word| &*word.text).collect()).collect();
-        assert_eq!(words, [
-            vec!["sysctl", "-w", "net.core.somaxconn=1024"],
-            vec!["sudo", "/sbin/sysctl", "-w", "a.b=1", "2"],
-        ]);
+        assert_eq!(
+            words,
+            [vec!["sysctl", "-w", "net.core.somaxconn=1024"], vec!["sudo", "/sbin/sysctl", "-w", "a.b=1", "2"],]
+        );
         assert_eq!(file.commands[0].words[2].at, Span { line: 1, column: 11, end: 34 });
         assert_eq!(file.settings.len(), 1);
     }
@@ -395,8 +362,8 @@ mod tests {
 
     #[test]
     fn comments_allow_the_line_below() {
-        let text = "# tcproof: allow placebo — wanted\n; tcproof: allow dangerous, wrong-unit - both\n# more\na.b = 1\n\n\
-                    # tcproof: allow placebo — of nothing\n\na.c = 2\n# tcproof: allow shadowed\n";
+        let text = "# tcproof: allow placebo — wanted\n; tcproof: allow dangerous - too\n# more\na.b = 1\n\n\
+                    # tcproof: allow shadowed\n";
         let allows: Vec<String> = parse("x.conf", text)
             .allows
             .iter()
@@ -404,33 +371,9 @@ mod tests {
             .collect();
         insta::assert_snapshot!(allows.join("\n"), @r#"
         1 about 4: "placebo" "wanted"
-        2 about 4: "dangerous" "both"
-        2 about 4: "wrong-unit" "both"
-        6 about 7: "placebo" "of nothing"
-        9 about 9: "shadowed" ""
+        2 about 4: "dangerous" "too"
+        6 about 6: "shadowed" ""
         "#);
-    }
-
-    #[test]
-    fn what_a_comment_allows() {
-        let allows = |text: &str| -> Vec<(String, String)> {
-            allows(text, Span::default()).into_iter().map(|allow| (allow.slug, allow.reason)).collect()
-        };
-        let one = |slug: &str, reason: &str| vec![(slug.to_string(), reason.to_string())];
-        for text in [
-            " tcproof: allow placebo — we know",
-            "tcproof:allow placebo – we know",
-            " tcproof: allow placebo - we know ",
-            " tcproof: allow placebo -- we know",
-            " tcproof: allow placebo: we know",
-            " tcproof: allow placebo we know",
-        ] {
-            assert_eq!(allows(text), one("placebo", "we know"), "{text}");
-        }
-        assert_eq!(allows("tcproof: allow wrong-unit —"), one("wrong-unit", ""));
-        assert_eq!(allows("tcproof: allow"), one("", ""));
-        assert_eq!(allows("tcproof: allowed"), []);
-        assert_eq!(allows("allow placebo — no"), []);
     }
 
     #[test]
@@ -451,12 +394,15 @@ mod tests {
                     sysctl.e= notsysctl.f=1 sysctl=1 -- sysctl.g=1";
         let file = command_line("kernel command line", text);
         let settings: Vec<_> = file.settings.iter().map(|s| (&*s.key, s.value.as_deref())).collect();
-        assert_eq!(settings, [
-            ("net.core.somaxconn", Some("9")),
-            ("net.ipv4.tcp_rmem", Some("4096 1 2")),
-            ("a.b.c", Some("x y")),
-            ("e", Some("")),
-        ]);
+        assert_eq!(
+            settings,
+            [
+                ("net.core.somaxconn", Some("9")),
+                ("net.ipv4.tcp_rmem", Some("4096 1 2")),
+                ("a.b.c", Some("x y")),
+                ("e", Some("")),
+            ]
+        );
         assert_eq!(file.strays.len(), 1);
         for setting in &file.settings {
             assert_eq!(file.line_with(setting.value_at, setting.value.as_ref().unwrap()), text);

@@ -1,5 +1,6 @@
 //! INI-like files: tuned profiles, and systemd units with their limits and commands.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tcproof_core::lint::{File, Format, Place, Stray};
@@ -83,13 +84,13 @@ fn is_comment(line: &[Letter]) -> bool {
 }
 
 fn tuned(file: &mut File, entries: &[Entry]) {
-    let option = |section: &str, name: &str| {
-        let mut given = entries.iter().filter(|entry| entry.section == section && shell::text(&entry.key) == name);
-        given.next_back().and_then(|entry| entry.value.as_deref()).map(shell::text)
-    };
+    // A section is called as its plugin is, or says which one it is for.
+    let mut types = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| shell::text(&entry.key) == "type") {
+        types.insert(&entry.section, shell::text(entry.value.as_deref().unwrap_or_default()));
+    }
     for entry in entries {
-        // A section is called as its plugin is, or says which one it is for.
-        let plugin = option(&entry.section, "type").unwrap_or_else(|| entry.section.clone());
+        let plugin = types.get(&entry.section).unwrap_or(&entry.section);
         if plugin != "sysctl" || TUNED_OPTIONS.contains(&&*shell::text(&entry.key)) {
             continue;
         }
@@ -130,7 +131,10 @@ fn unit(file: &mut File, entries: &[Entry]) {
         })
     };
     let has_own_network = is_set("PrivateNetwork", &["1", "yes", "y", "true", "t", "on"]);
-    let place = if has_own_network { Place::Container { host_network: false } } else { Place::Host };
+    let place = match has_own_network {
+        true => Place::Process { host_network: false, is_privileged: true },
+        false => Place::Host,
+    };
     let container = Scope { place: Place::Container { host_network: is_set("Network", &["host"]) }, group: 0 };
     let mut reader = Reader { file, groups: 0, is_prose: false };
     for entry in entries {
@@ -160,3 +164,6 @@ fn unit(file: &mut File, entries: &[Entry]) {
 fn words(value: &[Letter]) -> Vec<Word> {
     shell::commands(value, Dialect::Systemd).commands.into_iter().flat_map(|simple| simple.words).collect()
 }
+
+#[cfg(test)]
+mod tests;

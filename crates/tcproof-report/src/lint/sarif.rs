@@ -59,9 +59,9 @@ fn result(tree: &Tree, finding: &Finding) -> Value {
     });
     if let Some(correction) = &finding.correction {
         let line = json!({
-            "startLine": finding.at.line,
+            "startLine": correction.number,
             "startColumn": 1,
-            "endColumn": file.line(finding.at.line).chars().count() + 1,
+            "endColumn": file.line(correction.number).chars().count() + 1,
         });
         let replacement = json!({"deletedRegion": line, "insertedContent": {"text": correction.line}});
         result["fixes"] = json!([{

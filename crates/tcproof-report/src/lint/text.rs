@@ -33,13 +33,12 @@ pub fn text(tree: &Tree, report: &Report, style: &Style) -> String {
         }
     }
     screen.text(verdict(worst), &summary(tree, report, shows_notes));
-    let rules: std::collections::BTreeSet<_> = report.findings.iter().map(|finding| finding.rule).collect();
-    if let (false, Some(rule)) = (style.quiet, rules.first()) {
-        let also = match tree.files.iter().any(|file| !file.settings.is_empty()) {
-            true => ", or of a knob: tcproof explain net.core.somaxconn",
-            false => "",
-        };
-        screen.text(Role::Label, &format!("The page of a rule: tcproof explain {rule}{also}"));
+    if let Some(first) =
+        report.findings.iter().max_by_key(|it| (it.severity, std::cmp::Reverse(it.at))).filter(|_| !style.quiet)
+    {
+        let key = first.key.as_deref().filter(|key| tcproof_core::knobs::by_key(key).is_some());
+        let knob = key.map(|key| format!(", or of the knob: tcproof explain {key}")).unwrap_or_default();
+        screen.text(Role::Label, &format!("The page of the rule: tcproof explain {}{knob}", first.rule));
     }
     screen.finish()
 }
@@ -111,7 +110,7 @@ fn show(screen: &mut Screen<'_>, tree: &Tree, finding: &Finding) {
 
 /// A line and the marks below a part of it, cut to the columns there are. The part's beginning is always shown.
 fn excerpt(line: &str, at: Span, columns: usize) -> (String, String) {
-    let chars: Vec<char> = line.trim_end().chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let chars: Vec<char> = line.trim_end().chars().collect();
     let start = (at.column as usize - 1).min(chars.len());
     let end = (at.end as usize - 1).clamp(start, chars.len());
     let from = if end <= columns { 0 } else { start.saturating_sub(columns / 4).min(start) };

@@ -1,11 +1,15 @@
 //! `tcproof explain`: the page of a limit, a knob, a counter or a rule, with what this host says of it; and the lists.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use tcproof_core::counters::{self, Counter};
 use tcproof_core::knobs::{self, Knob};
 use tcproof_core::limits::{LIMITS, Limit};
 use tcproof_core::lint::{RULES, Rule};
+use tcproof_core::states::State;
+use tcproof_core::{Absent, Reading};
+use tcproof_host::states::{states, total};
 use tcproof_host::{Root, counter, everywhere, knob, settings};
 use tcproof_report::Style;
 use tcproof_report::explain::{self, Here};
@@ -25,6 +29,8 @@ enum Topic {
     Knobs,
     Counters,
     Rules,
+    States,
+    State(State),
 }
 
 /// Runs it.
@@ -51,6 +57,11 @@ fn text(topic: Topic, args: &ExplainArgs, style: &Style) -> anyhow::Result<Strin
         Topic::Knobs => explain::knobs(style),
         Topic::Counters => explain::counters(style),
         Topic::Rules => explain::rules(style),
+        Topic::State(state) => with_state(state, args, |here| explain::state(state, here, style))?,
+        Topic::States => {
+            let seen = states(&Root::with_proc(&args.root)?, &args.netns)?;
+            explain::states(&total(&seen), &seen.places, &seen.unseen, style)
+        }
     })
 }
 
@@ -64,12 +75,15 @@ fn json(topic: Topic, args: &ExplainArgs) -> anyhow::Result<String> {
         Topic::Knobs => explain::names_json("knobs", knobs::all().map(|knob| knob.key)),
         Topic::Counters => explain::names_json("counters", counters::all().map(|counter| counter.name)),
         Topic::Rules => explain::names_json("rules", RULES.iter().map(|rule| rule.slug)),
+        Topic::States | Topic::State(_) => {
+            explain::states_json(&states(&Root::with_proc(&args.root)?, &args.netns)?.places)
+        }
     })
 }
 
 fn with_knob(it: &Knob, args: &ExplainArgs, show: impl FnOnce(&Here<'_, String>) -> String) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = everywhere(&root, &args.netns, |root| knob(root, it.key))?;
+    let seen = everywhere(&root, &args.netns, usize::MAX, |root| knob(root, it.key))?;
     Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
 }
 
@@ -79,8 +93,21 @@ fn with_counter(
     show: impl FnOnce(&Here<'_, u64>) -> String,
 ) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = everywhere(&root, &args.netns, |root| counter(root, it))?;
+    let seen = everywhere(&root, &args.netns, usize::MAX, |root| counter(root, it))?;
     Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
+}
+
+fn with_state(it: State, args: &ExplainArgs, show: impl FnOnce(&Here<'_, u64>) -> String) -> anyhow::Result<String> {
+    let root = Root::with_proc(&args.root)?;
+    let seen = states(&root, &args.netns)?;
+    let of_state = |counts: Reading<BTreeMap<State, u64>>| {
+        counts.and_then(|counts| match counts.get(&it) {
+            Some(n) => Reading::Present(*n),
+            None => Reading::Absent(Absent::not_in_kernel(format!("way to ask for sockets in state {it}"))),
+        })
+    };
+    let places: Vec<_> = seen.places.into_iter().map(|(name, counts)| (name, of_state(counts))).collect();
+    Ok(show(&Here { machine: &settings::machine(&root), places: &places, unseen: &seen.unseen }))
 }
 
 fn topic(name: &str) -> Option<Topic> {
@@ -89,12 +116,14 @@ fn topic(name: &str) -> Option<Topic> {
         "knobs" => Some(Topic::Knobs),
         "counters" => Some(Topic::Counters),
         "rules" | "lint" => Some(Topic::Rules),
+        "states" => Some(Topic::States),
         _ => None,
     };
     list.or_else(|| Limit::by_slug(name).map(Topic::Limit))
         .or_else(|| Rule::by_slug(name).map(Topic::Rule))
         .or_else(|| knob_called(name).map(Topic::Knob))
         .or_else(|| counters::by_name(name).map(Topic::Counter))
+        .or_else(|| State::by_name(name).map(Topic::State))
 }
 
 /// By its key, its path, or the last part of its key where only one ends so.
@@ -109,6 +138,10 @@ fn hint(typed: &str) -> String {
     let names = LIMITS.iter().map(|limit| limit.slug).chain(RULES.iter().map(|rule| rule.slug));
     let names = names.chain(knobs::all().map(|knob| knob.key)).chain(counters::all().map(|counter| counter.name));
     let names = names.chain(["limits", "knobs", "counters", "rules", "states"]);
+    let several: Vec<_> = counters::called(typed).map(|counter| counter.name).collect();
+    if several.len() > 1 {
+        return format!("it may be {}", several.join(" or "));
+    }
     let near = knobs::nearest_of(typed, names).or_else(|| by_word(typed));
     match near {
         Some(name) => format!("did you mean {name}? (tcproof explain lists the limits)"),

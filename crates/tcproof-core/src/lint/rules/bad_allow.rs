@@ -8,13 +8,13 @@
 //! wrong there later.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! # tcproof: allow lowers-default
 //! net.core.somaxconn = 1024
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! # tcproof: allow lowers-default — load tests with a short queue
 //! net.core.somaxconn = 1024
 //! ```
@@ -60,7 +60,10 @@ pub(in crate::lint) fn idle(context: &Context<'_>, found: &[Finding]) -> Vec<Fin
         let ours = || found.iter().filter(|finding| finding.file == index);
         for allow in file.allows.iter().filter(|allow| !allow.reason.is_empty() && Rule::by_slug(&allow.slug).is_some())
         {
-            if !ours().any(|finding| allow.covers(finding.rule, finding.at.line)) {
+            // A comment above a command of several lines is about each of them.
+            let mut same = file.allows.iter().filter(|other| other.at == allow.at && other.slug == allow.slug);
+            let is_first = same.clone().next() == Some(allow);
+            if is_first && !same.any(|allow| ours().any(|finding| allow.covers(finding.rule, finding.at.line))) {
                 let mut finding = finding(index, allow, format!("{} finds nothing here", allow.slug));
                 finding.severity = Severity::Note;
                 idle.push(finding);

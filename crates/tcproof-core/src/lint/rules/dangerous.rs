@@ -10,12 +10,12 @@
 //! unrelated.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.ip_local_port_range = 1024 65535
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.ip_local_port_range = 10240 65535
 //! net.ipv4.ip_local_reserved_ports = 11211,27017
 //! ```
@@ -29,7 +29,7 @@
 
 use alloc::vec::Vec;
 
-use crate::lint::{Context, Finding, Rule, Severity};
+use crate::lint::{Context, Finding, Rule, Severity, ethtool};
 
 pub(super) static RULE: Rule = Rule {
     slug: "dangerous",
@@ -41,4 +41,20 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
     context.folklore(&RULE, found);
+    for (index, file) in context.tree.files.iter().enumerate() {
+        for word in file.commands.iter().filter_map(|command| ethtool::switches_lro_on(&command.words)) {
+            found.push(Finding {
+                rule: RULE.slug,
+                severity: RULE.severity,
+                file: index,
+                at: word.at,
+                key: None,
+                message: "LRO merges packets so that they can't be taken apart again, which breaks what a router, a \
+                          bridge or a host of virtual machines passes on; GRO, on by default, does the same and can \
+                          be undone"
+                    .into(),
+                correction: None,
+            });
+        }
+    }
 }

@@ -8,12 +8,12 @@
 //! away.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.tcp_sack = 1
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.tcp_keepalive_time = 600
 //! ```
 //!

@@ -8,13 +8,13 @@
 //! not what the host runs with, and the next boot, or the next restart of that other thing, changes it again.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! # while /proc/sys/net/core/somaxconn holds 4096
 //! net.core.somaxconn = 8192
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! # while /proc/sys/net/core/somaxconn holds 8192
 //! net.core.somaxconn = 8192
 //! ```
@@ -30,8 +30,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::knobs::{self, Wrong};
-use crate::lint::{Context, Finding, Loader, Now, Rule, Severity};
+use crate::knobs::Wrong;
+use crate::lint::{Context, Finding, Loader, Now, Rule, Severity, Writer};
 
 pub(super) static RULE: Rule = Rule {
     slug: "differs-at-run-time",
@@ -46,12 +46,12 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
     // What sets the knobs at boot; without systemd that is procps.
     let load = |loader| context.tree.loads.iter().position(|load| load.loader == loader);
     let Some(boot) = load(Loader::Systemd).or_else(|| load(Loader::Procps)) else { return };
-    for key in context.keys(boot) {
+    for key in context.keys(boot).filter(|key| key.starts_with("net.") || context.knob(key).is_some()) {
         let Some(site) = context.setters(boot, key).last() else { continue };
         let (Some(value), Some(is)) = (&site.setting.value, now.values.get(key).and_then(|is| is.value())) else {
             continue;
         };
-        let kind = knobs::by_key(key).map(|knob| &knob.kind);
+        let kind = context.knob(key).map(|knob| &knob.kind);
         // A value that the kernel refuses has never been the knob's.
         if kind.is_some_and(|kind| matches!(kind.judge(value), Err(Wrong::Refused(_)))) {
             continue;
@@ -59,7 +59,7 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
         let is_same = kind.map_or_else(|| words(value) == words(is), |kind| kind.is_same(value, is));
         if !is_same {
             let is = words(is);
-            let message = format!("boot sets this, and now it is {is}: {}", suspects(now));
+            let message = format!("boot sets this, and now it is {is}: {}", suspects(now, key));
             found.push(site.finding(&RULE, key, message));
         }
     }
@@ -69,9 +69,11 @@ fn words(text: &str) -> String {
     text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn suspects(now: &Now) -> String {
-    match now.writers.is_empty() {
+fn suspects(now: &Now, key: &str) -> String {
+    let writes = |writer: &&Writer| writer.keys.is_empty() || writer.keys.iter().any(|group| key.starts_with(group));
+    let seen: Vec<_> = now.writers.iter().filter(writes).map(|writer| &*writer.what).collect();
+    match seen.is_empty() {
         true => "never loaded, or written since by hand or by a program".into(),
-        false => format!("never loaded, or written since; seen here: {}", now.writers.join("; ")),
+        false => format!("never loaded, or written since; seen here: {}", seen.join("; ")),
     }
 }

@@ -8,12 +8,12 @@
 //! No error shows that the line is wrong, and the knob is neither what the file says nor the default.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.tcp_rmem = 8388608 131072 4096
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.tcp_rmem = 4096 131072 8388608
 //! ```
 //!
@@ -40,8 +40,18 @@ pub(super) static RULE: Rule = Rule {
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
     context.folklore(&RULE, found);
     for (site, knob, text) in context.knobs() {
+        // Where the number would make sense in another unit, that is the better answer.
+        if context.lore_of("wrong-unit", site, knob, text).next().is_some() {
+            continue;
+        }
         if let Err(Wrong::Nonsense(why)) = knob.kind.judge(text) {
-            found.push(site.finding_at(&RULE, site.setting.value_at, knob.key, why));
+            let mut finding = site.finding_at(&RULE, site.setting.value_at, knob.key, why);
+            // A comment behind a good number: the kernel sets what was meant, and only by luck.
+            if let Some((value, _)) = text.split_once(['#', ';']).filter(|(value, _)| knob.kind.judge(value).is_ok()) {
+                finding.severity = Severity::Warning;
+                finding = finding.corrected(Some(site.with_value(value.trim_end())));
+            }
+            found.push(finding);
         }
     }
 }

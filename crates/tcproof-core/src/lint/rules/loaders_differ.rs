@@ -9,13 +9,13 @@
 //! The host behaves one way after a reboot, and another way after somebody has typed `sysctl --system`.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! # /etc/sysctl.conf, with no link to it in /etc/sysctl.d
 //! net.core.somaxconn = 8192
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! # /etc/sysctl.d/90-listen.conf
 //! net.core.somaxconn = 8192
 //! ```
@@ -54,6 +54,10 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
                 format!(
                     "sysctl --system ends with this, but boot (systemd-sysctl) with {other}, of {path}, line {line}"
                 )
+            }
+            (Some(boot), None) => {
+                let (path, line) = (&boot.file.path, boot.setting.at.line);
+                format!("only sysctl --system sets this: for boot (systemd-sysctl), {path}, line {line}, takes it back")
             }
             (None, _) => "only sysctl --system reads this file: boot (systemd-sysctl) does not set the key".into(),
             _ => continue,

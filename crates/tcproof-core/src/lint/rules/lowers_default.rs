@@ -9,12 +9,12 @@
 //! are the usual ones.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.core.somaxconn = 1024
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.core.somaxconn = 8192
 //! ```
 //!

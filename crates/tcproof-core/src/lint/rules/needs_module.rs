@@ -8,12 +8,12 @@
 //! The line works when somebody types `sysctl -p`, and is lost with the next reboot.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.netfilter.nf_conntrack_max = 524288
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! # with nf_conntrack in /etc/modules-load.d/conntrack.conf
 //! net.netfilter.nf_conntrack_max = 524288
 //! ```
@@ -24,11 +24,11 @@
 //! ## References
 //! modules-load.d(5); systemd-sysctl.service(8); sysctl.d(5), example 3
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::knobs;
-use crate::lint::{Context, Finding, Place, Rule, Severity};
+use crate::lint::{Context, Finding, Place, Rule, Severity, Site};
 
 pub(super) static RULE: Rule = Rule {
     slug: "needs-module",
@@ -43,22 +43,28 @@ const MODULES: &[(&str, &str)] =
     &[("net.bridge.", "br_netfilter"), ("net.netfilter.nf_conntrack_", "nf_conntrack"), ("net.sctp.", "sctp")];
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
-    let is_file_of_boot = |place| place == Place::Host;
-    for site in context.sites().filter(|site| is_file_of_boot(site.setting.place) && site.file.is_read_by_boot()) {
+    // One line in modules-load.d mends all settings of a module: a file is told once.
+    let mut told = BTreeSet::new();
+    let of_boot = |site: &Site<'_>| site.setting.place == Place::Host && site.file.is_read_by_boot();
+    for site in context.sites().filter(of_boot) {
         let key = &*site.setting.key;
-        let Some(module) = module(key) else { continue };
+        let Some(module) = module(context, key).filter(|module| told.insert((site.index, *module))) else { continue };
         let (severity, tail) = match &context.tree.now {
             Some(now) if now.boot_modules.iter().any(|loaded| loaded.replace('-', "_") == module) => continue,
             Some(_) => (Severity::Warning, "no file in modules-load.d names it"),
             // Another machine's file: its modules can't be seen.
             None => (Severity::Note, "unless modules-load.d names it"),
         };
-        let message = format!("the key comes with the module {module}, which boot loads later, and is lost: {tail}");
+        let settings =
+            site.file.settings.iter().filter(|setting| self::module(context, &setting.key) == Some(module)).count();
+        let subject = if settings > 1 { format!("{settings} settings here come") } else { "the key comes".into() };
+        let tail = format!("which boot loads later, so that what is set here is lost: {tail}");
+        let message = format!("{subject} with the module {module}, {tail}");
         found.push(site.finding(&RULE, key, message).as_severe_as(severity));
     }
 }
 
-fn module(key: &str) -> Option<&'static str> {
+fn module(context: &Context<'_>, key: &str) -> Option<&'static str> {
     let listed = || MODULES.iter().find(|(group, _)| key.starts_with(group)).map(|(_, module)| *module);
-    knobs::by_key(key).and_then(|knob| knob.exists.module).or_else(listed)
+    context.knob(key).and_then(|knob| knob.exists.module).or_else(listed)
 }

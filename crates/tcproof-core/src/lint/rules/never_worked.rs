@@ -8,12 +8,12 @@
 //! The error scrolls by at boot, or in the log of a deployment, and everybody believes that it is set.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! sysctl -w net.core.somaxconn = 8192
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! sysctl -w net.core.somaxconn=8192
 //! ```
 //!
@@ -73,7 +73,7 @@ fn as_setting(command: &Command) -> Option<Correction> {
     let setting = words.next().filter(|word| word.text.contains('='))?;
     let (key, value) = setting.text.split_once('=')?;
     let is_whole = words.next().is_none() && !value.is_empty();
-    is_whole.then(|| Correction { line: format!("{key} = {value}"), is_safe: false })
+    is_whole.then(|| Correction { number: command.at.line, line: format!("{key} = {value}"), is_safe: false })
 }
 
 /// What `sysctl` does not understand among its words.
@@ -93,7 +93,8 @@ fn sysctl(file: &File, command: &Command) -> Option<(Span, String, Option<Correc
         let span = Span { end: to.at.end.max(from.at.end), ..from.at };
         let joined: String = words.iter().map(|word| &*word.text).collect();
         let is_one = words.len() <= 3 && from.at.line == to.at.line && from.at.column < to.at.column;
-        let correction = is_one.then(|| Correction { line: file.line_with(span, &joined), is_safe: false });
+        let correction =
+            is_one.then(|| Correction { number: span.line, line: file.line_with(span, &joined), is_safe: false });
         let message = "sysctl takes KEY=VALUE as one word: with blanks around the = it sets nothing".into();
         return Some((span, message, correction));
     }

@@ -8,12 +8,12 @@
 //! files, years after 4.12 took it out for breaking clients behind NAT.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.tcp_tw_recycle = 1
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! -net.ipv4.tcp_tw_reuse_delay = 500
 //! ```
 //!

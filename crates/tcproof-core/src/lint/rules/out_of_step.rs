@@ -10,13 +10,13 @@
 //! what was asked for without a word.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.netfilter.nf_conntrack_max = 2097152
 //! net.netfilter.nf_conntrack_buckets = 65536
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.netfilter.nf_conntrack_max = 262144
 //! net.netfilter.nf_conntrack_buckets = 65536
 //! ```
@@ -51,6 +51,19 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
 fn descriptors(context: &Context<'_>, site: Site<'_>) -> Option<Finding> {
     let wanted = site.setting.value.as_deref()?.split(':').filter_map(|part| part.parse::<u64>().ok()).max()?;
     let allowed: u64 = context.around(site, "fs.nr_open")?.parse().ok()?;
-    let message = format!("{wanted} is more than fs.nr_open allows a process: it gets {allowed}");
-    (wanted > allowed).then(|| site.finding_at(&RULE, site.setting.value_at, &site.setting.key, message))
+    if wanted <= allowed {
+        return None;
+    }
+    let finding = |message| site.finding_at(&RULE, site.setting.value_at, &site.setting.key, message);
+    let now = context.tree.now.as_ref().and_then(|now| now.values.get("fs.nr_open"));
+    let is_set = context.loads_of(site.index).any(|(load, _)| !context.setters(load, "fs.nr_open").is_empty());
+    if is_set || now.is_some_and(|now| now.value().is_some()) {
+        return Some(finding(format!("{wanted} is more than fs.nr_open allows a process: it gets {allowed}")));
+    }
+    // Another machine, whose systemd may have raised it at boot.
+    let message = format!(
+        "{wanted} is more than the {allowed} that fs.nr_open is where systemd leaves it alone, as on Debian: there a \
+         process gets no more"
+    );
+    Some(finding(message).as_severe_as(Severity::Note))
 }

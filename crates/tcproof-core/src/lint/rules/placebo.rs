@@ -9,13 +9,13 @@
 //! Whoever reads the file next believes that the limit has been dealt with, and looks elsewhere while it hurts.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.tcp_syncookies = 1
 //! net.ipv4.tcp_max_syn_backlog = 8192
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.tcp_syncookies = 1
 //! net.core.somaxconn = 8192
 //! ```

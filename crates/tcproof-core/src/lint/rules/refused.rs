@@ -7,12 +7,12 @@
 //! Boot logs an error that nobody reads, and the old value stays.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.core.somaxconn = 16k
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.core.somaxconn = 16384
 //! ```
 //!

@@ -7,13 +7,13 @@
 //! Somebody changes the line, reboots, and nothing changes.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.core.somaxconn = 8192
 //! net.core.somaxconn = 4000
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.conf.*.rp_filter = 1
 //! net.ipv4.conf.eth0.rp_filter = 2
 //! ```
@@ -57,15 +57,17 @@ fn finding(site: Site<'_>, winner: Site<'_>, key: &str) -> Option<Finding> {
     let place = if is_here { format!("line {line}") } else { format!("{path}, line {line},") };
     // Safe only where nothing but this file has to be looked at: others may be read without it.
     let off = || site.off(is_here).map(|off| Correction { is_safe: is_here, ..off });
+    // What a package brings, nobody can mend, and an administrator is meant to set otherwise.
+    if !is_here && site.file.is_vendors() {
+        return None;
+    }
     if winner.setting.value == site.setting.value {
         let message = format!("{place} says the same again: this line changes nothing");
         return Some(site.finding(&RULE, key, message).as_severe_as(Severity::Note).corrected(off()));
     }
-    // What a package brings is meant to be set otherwise by the administrator.
-    if !is_here && site.file.is_vendors() && !winner.file.is_vendors() {
-        return None;
-    }
-    let wins = winner.setting.value.as_deref().unwrap_or_default();
-    let message = format!("{place} sets {wins}, and wins: this line changes nothing");
+    let message = match winner.setting.value.as_deref() {
+        Some(wins) => format!("{place} sets {wins}, and wins: this line changes nothing"),
+        None => format!("{place} takes the key out again (-{key} without a value): this line changes nothing"),
+    };
     Some(site.finding(&RULE, key, message).corrected(off()))
 }

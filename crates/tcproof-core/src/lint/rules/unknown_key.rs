@@ -7,12 +7,12 @@
 //! Boot logs an error that nobody reads, and the line does nothing.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.tcp_max_tw_bucket = 200000
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.conf.eth0.rp_filter = 2
 //! ```
 //!
@@ -23,11 +23,13 @@
 //! ## References
 //! Documentation/admin-guide/sysctl/net.rst; Documentation/networking/ip-sysctl.rst
 
+use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::knobs::{is_known, nearest};
-use crate::lint::{Context, Correction, Finding, Rule, Severity, Span};
+use crate::lint::{Context, Correction, Finding, Rule, Severity, Site, Span};
 
 pub(super) static RULE: Rule = Rule {
     slug: "unknown-key",
@@ -41,12 +43,14 @@ pub(super) static RULE: Rule = Rule {
 const OURS: &[&str] = &["net.core.", "net.ipv4.", "net.ipv6.", "net.mptcp.", "net.netfilter."];
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
+    // The search for what was meant compares with every name there is.
+    let mut meanings: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for site in context.sites().filter(|site| !site.setting.is_pattern && site.setting.is_sysctl()) {
         let key = &*site.setting.key;
-        if is_known(key) || context.is_there_now(key) {
+        if context.knob(key).is_some() || is_known(key) || context.is_there_now(key) {
             continue;
         }
-        let meant = nearest(key);
+        let meant = *meanings.entry(key).or_insert_with(|| nearest(key));
         if meant.is_none() && !OURS.iter().any(|group| key.starts_with(group)) {
             continue;
         }
@@ -54,15 +58,19 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
             Some(meant) => site.finding(&RULE, key, format!("no kernel has such a key: did you mean {meant}?")),
             None => site.finding(&RULE, key, "no kernel has such a key".into()),
         };
-        if let Some(meant) = meant {
-            let column = site.setting.at.column + u32::from(site.setting.is_lenient);
-            let written = u32::try_from(key.chars().count()).unwrap_or(u32::MAX);
-            let at = Span { column, end: column.saturating_add(written), ..site.setting.at };
-            finding.correction = Some(Correction { line: site.file.line_with(at, meant), is_safe: false });
-        }
+        finding.correction = meant.and_then(|meant| respelt(site, meant));
         if site.setting.is_lenient {
             finding.severity = Severity::Warning;
         }
         found.push(finding);
     }
+}
+
+/// The line with the key as it was meant, where the key stands first in it (in `echo 1 > /proc/sys/…` it doesn't).
+fn respelt(site: Site<'_>, meant: &str) -> Option<Correction> {
+    let at = site.setting.at;
+    let written = u32::try_from(site.setting.key.chars().count()).ok()?;
+    let at = Span { end: at.column.checked_add(written)?, ..at };
+    let there: String = site.file.line(at.line).chars().skip(at.column as usize - 1).take(written as usize).collect();
+    (there.replace('/', ".") == site.setting.key).then(|| site.corrected(at, site.file.line_with(at, meant), false))
 }

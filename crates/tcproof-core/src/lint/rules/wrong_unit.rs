@@ -8,12 +8,12 @@
 //! The kernel takes the number as it is, and the limit is off by a factor of a thousand or more.
 //!
 //! ## Bad
-//! ```
+//! ```text
 //! net.ipv4.tcp_mem = 8388608 12582912 16777216
 //! ```
 //!
 //! ## Good
-//! ```
+//! ```text
 //! net.ipv4.tcp_mem = 190000 253000 380000
 //! ```
 //!

@@ -54,10 +54,9 @@ fn sysctl(reader: &mut YamlReader<'_>, task: &Node, module: &Node, scope: Scope)
         // A state that is not known may be absent.
         let state = module.get("state");
         for item in items(task) {
-            if state.is_none_or(|state| resolved(state, &item).is_some_and(|state| state.is("present"))) {
-                if let (Some(key), Some(value)) = (resolved(key, &item), resolved(value, &item)) {
-                    set(reader, &key.letters(reader.letters), &value.letters(reader.letters), scope);
-                }
+            let is_present = state.is_none_or(|state| resolved(state, &item).is_some_and(|state| state.is("present")));
+            if let (Some(key), Some(value), true) = (resolved(key, &item), resolved(value, &item), is_present) {
+                set(reader, &key.letters(reader.letters), &value.letters(reader.letters), scope);
             }
         }
     } else {

@@ -31,6 +31,8 @@ pub(super) fn read(reader: &mut YamlReader<'_>, document: &Node) {
                 reader.commands.file.settings.extend(limit_setting(&key.letters(reader.letters), &limit, scope.group));
             }
         }
+        let is_privileged = service.get("privileged").is_some_and(Node::is_true);
+        let scope = Scope { place: Place::Process { host_network, is_privileged }, ..scope };
         for name in ["entrypoint", "command"] {
             if let Some(command) = service.get(name) {
                 reader.command(command, scope);

@@ -36,6 +36,11 @@ fn pod(reader: &mut YamlReader<'_>, pod: &Node) {
     for kind in ["initContainers", "containers"] {
         for container in pod.get(kind).map(Node::items).unwrap_or_default() {
             let part = |name: &str| container.get(name).map(Node::items).unwrap_or_default();
+            let is_privileged = container
+                .get("securityContext")
+                .and_then(|context| context.get("privileged"))
+                .is_some_and(Node::is_true);
+            let scope = Scope { place: Place::Process { host_network, is_privileged }, ..scope };
             let words = part("command").iter().chain(part("args"));
             reader.words(words.map(|word| &**word), scope);
         }

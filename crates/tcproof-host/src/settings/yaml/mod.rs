@@ -103,5 +103,6 @@ impl YamlReader<'_> {
 
 /// Whether something is put in there before it is used: `{{ … }}`, `${…}`, `$(…)`.
 fn is_template(letters: &[Letter]) -> bool {
-    letters.windows(2).any(|pair| matches!((pair[0].c, pair[1].c), ('{', '{' | '%'))) || letters.iter().any(|it| it.c == '$')
+    letters.windows(2).any(|pair| matches!((pair[0].c, pair[1].c), ('{', '{' | '%')))
+        || letters.iter().any(|it| it.c == '$')
 }

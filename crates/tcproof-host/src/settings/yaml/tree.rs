@@ -52,7 +52,7 @@ pub(super) fn documents(text: &str) -> (Vec<Rc<Node>>, Option<Broken>) {
                 }
             }
             Err(error) => {
-                broken.get_or_insert(Broken::at(*error.marker(), format!("YAML: {}", error.info())));
+                broken.get_or_insert(Broken::at(*error.marker(), format!("valid YAML: {}", error.info())));
                 builder.open.clear();
                 if !matches!(parser.proceed_next_document(), Ok(true)) {
                     break;
@@ -87,6 +87,7 @@ struct Builder {
 impl Builder {
     fn event(&mut self, event: Event<'_>, span: Span, found: &mut Vec<Rc<Node>>) -> Result<(), String> {
         let (start, end) = (span.start.index(), span.end.index());
+        let is_alias = matches!(event, Event::Alias(_));
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 (Rc::new(Node { kind: Kind::Scalar(text.into_owned(), style), start, end, size: 1 }), anchor)
@@ -112,7 +113,7 @@ impl Builder {
             _ => return Ok(()),
         };
         // A collection's nodes are counted when they come, an alias's all at once.
-        self.nodes = self.nodes.saturating_add(if matches!(event, Event::Alias(_)) { node.size } else { 1 });
+        self.nodes = self.nodes.saturating_add(if is_alias { node.size } else { 1 });
         if self.nodes > MAX_NODES {
             return Err(format!("at most {MAX_NODES} nodes, with what aliases stand for"));
         }

@@ -1,0 +1,4 @@
+#!/bin/sh
+sysctl -w net.core.somaxconn = 8192
+sysctl -w net.ipv4.tcp_rmem=4096 131072 67108864
+ethtool -K eth0 rxchecksum on txchecksum on
