@@ -32,6 +32,11 @@ Exit codes:
   12  check: something is near its limit
   13  check: something is limiting now";
 
+const LINT_FORMATS: &str = "\
+Two more formats: --format sarif (2.1.0, for code hosts) and --format diff (every
+suggestion as a unified diff, for you to read; --fix writes the safe ones only).
+A line is allowed by a comment above it: # tcproof: allow SLUG — reason";
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -42,6 +47,7 @@ pub(crate) enum Command {
     /// Explain a limit, a knob, a counter or a rule: what it is, what it proves, what to do
     Explain(ExplainArgs),
     /// Say what is wrong with the settings in files: sysctl.d as boot reads it, pods, containers, units, scripts
+    #[command(after_help = LINT_FORMATS)]
     Lint(LintArgs),
     /// Say what can and cannot be seen here, why, and what would change it
     Doctor(DoctorArgs),
@@ -95,9 +101,11 @@ pub(crate) enum Format {
     Text,
     /// For programs
     Json,
-    /// lint: SARIF 2.1.0, for code hosts
+    /// SARIF 2.1.0, for code hosts: of `lint` only, whose help names it
+    #[value(hide = true)]
     Sarif,
-    /// lint: every suggestion as a unified diff
+    /// Every suggestion as a unified diff: of `lint` only, whose help names it
+    #[value(hide = true)]
     Diff,
 }
 

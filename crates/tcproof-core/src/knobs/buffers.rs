@@ -85,7 +85,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 when: |setting: &Use<'_>| at(setting, 1) >= MIB,
                 says: "the middle number is what every connection begins with, so thousands of them may take that \
                        much each; buffers grow to the third number by themselves",
-                instead: Instead::Default,
+                instead: Instead::Unknown,
                 severity: None,
             },
             Folklore {
@@ -152,7 +152,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 when: |setting: &Use<'_>| at(setting, 1) >= MIB,
                 says: "the middle number is what every connection begins with, so each may fill that much with data \
                        that only waits; buffers grow to the third number by themselves",
-                instead: Instead::Default,
+                instead: Instead::Unknown,
                 severity: None,
             },
             Folklore {
@@ -162,7 +162,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 },
                 says: "the middle number changes next to nothing: once a connection stands, its send buffer grows \
                        to about 64 KiB or more by itself",
-                instead: Instead::Default,
+                instead: Instead::Unknown,
                 severity: Some(Severity::Note),
             },
             Folklore {
@@ -309,7 +309,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 when: |setting: &Use<'_>| is_raised(setting) && at(setting, 0) < 64 * MIB,
                 says: "does nothing for TCP, whose buffers begin with the middle number of tcp_rmem; it is for UDP \
                        and the rest",
-                instead: Instead::Nothing,
+                instead: Instead::Unknown,
                 severity: Some(Severity::Note),
             },
             Folklore {
@@ -347,7 +347,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 when: |setting: &Use<'_>| is_raised(setting) && at(setting, 0) < 64 * MIB,
                 says: "does nothing for TCP, whose buffers begin with the middle number of tcp_wmem; it is for UDP, \
                        UNIX sockets and the rest",
-                instead: Instead::Nothing,
+                instead: Instead::Unknown,
                 severity: Some(Severity::Note),
             },
             Folklore {

@@ -222,7 +222,7 @@ fn index<'a>(tree: &'a Tree, load: &Load) -> BTreeMap<&'a str, Vec<Site<'a>>> {
     let mut setters: BTreeMap<&str, Vec<Site<'_>>> = BTreeMap::new();
     for &index in &load.files {
         let Some(file) = tree.files.get(index) else { continue };
-        for setting in &file.settings {
+        for setting in file.settings.iter().filter(|setting| !setting.place.is_read_only()) {
             for key in &setting.keys {
                 setters.entry(key).or_default().push(Site { index, file, setting });
             }

@@ -164,9 +164,8 @@ impl File {
     /// The line with something else between two columns.
     pub fn line_with(&self, at: Span, text: &str) -> String {
         let line = self.line(at.line);
-        let part = |from: u32, to: u32| line.chars().skip(from as usize - 1).take((to - from) as usize);
-        let (start, rest) = (part(1, at.column), line.chars().skip(at.end as usize - 1));
-        start.chain(text.chars()).chain(rest).collect()
+        let byte = |column: u32| line.char_indices().nth(column as usize - 1).map_or(line.len(), |(byte, _)| byte);
+        [&line[..byte(at.column)], text, &line[byte(at.end)..]].concat()
     }
 
     /// The line as a comment, which loses nothing of it.
@@ -204,5 +203,10 @@ impl Place {
                 | Self::Container { host_network: false }
                 | Self::Process { host_network: false, .. }
         )
+    }
+
+    /// Whether what is set there does not reach the kernel.
+    pub fn is_read_only(self) -> bool {
+        matches!(self, Self::Process { is_privileged: false, .. })
     }
 }

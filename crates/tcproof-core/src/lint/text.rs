@@ -19,8 +19,8 @@ impl Text {
         let Some(start) = self.starts.get(index) else { return "" };
         let end = self.starts.get(index + 1).copied().unwrap_or(self.text.len());
         let line = self.text.get(*start..end).unwrap_or_default();
-        let line = line.strip_suffix('\n').unwrap_or(line);
-        line.strip_suffix('\r').unwrap_or(line)
+        // As `str::lines` has it: a carriage return belongs to the end of a line only before a line feed.
+        line.strip_suffix("\r\n").or_else(|| line.strip_suffix('\n')).unwrap_or(line)
     }
 }
 

@@ -51,14 +51,14 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
         let Some(module) = module(context, key).filter(|module| told.insert((site.index, *module))) else { continue };
         let (severity, tail) = match &context.tree.now {
             Some(now) if now.boot_modules.iter().any(|loaded| loaded.replace('-', "_") == module) => continue,
-            Some(_) => (Severity::Warning, "no file in modules-load.d names it"),
+            Some(_) => (Severity::Warning, ": no file in modules-load.d names it"),
             // Another machine's file: its modules can't be seen.
-            None => (Severity::Note, "unless modules-load.d names it"),
+            None => (Severity::Note, ", unless modules-load.d names it"),
         };
         let settings =
             site.file.settings.iter().filter(|setting| self::module(context, &setting.key) == Some(module)).count();
         let subject = if settings > 1 { format!("{settings} settings here come") } else { "the key comes".into() };
-        let tail = format!("which boot loads later, so that what is set here is lost: {tail}");
+        let tail = format!("which boot loads later, so that what is set here is lost{tail}");
         let message = format!("{subject} with the module {module}, {tail}");
         found.push(site.finding(&RULE, key, message).as_severe_as(severity));
     }

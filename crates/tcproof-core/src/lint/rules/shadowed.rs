@@ -39,7 +39,8 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
-    for site in context.sites().filter(|site| site.setting.value.is_some() && !site.setting.is_pattern) {
+    let sets = |site: &Site<'_>| site.setting.value.is_some() && !site.setting.place.is_read_only();
+    for site in context.sites().filter(|site| sets(site) && !site.setting.is_pattern) {
         let key = &*site.setting.key;
         // Both loaders must agree that it loses; where they don't, loaders-differ says so.
         let mut winners = context.loads_of(site.index).map(|(load, _)| context.winner_over(load, site, key));

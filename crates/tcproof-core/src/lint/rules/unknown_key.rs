@@ -43,17 +43,11 @@ pub(super) static RULE: Rule = Rule {
 const OURS: &[&str] = &["net.core.", "net.ipv4.", "net.ipv6.", "net.mptcp.", "net.netfilter."];
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
-    // The search for what was meant compares with every name there is.
-    let mut meanings: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    // Each key is compared with every name there is: once, however many lines set it.
+    let mut judged: BTreeMap<&str, Option<Option<&str>>> = BTreeMap::new();
     for site in context.sites().filter(|site| !site.setting.is_pattern && site.setting.is_sysctl()) {
         let key = &*site.setting.key;
-        if context.knob(key).is_some() || is_known(key) || context.is_there_now(key) {
-            continue;
-        }
-        let meant = *meanings.entry(key).or_insert_with(|| nearest(key));
-        if meant.is_none() && !OURS.iter().any(|group| key.starts_with(group)) {
-            continue;
-        }
+        let Some(meant) = *judged.entry(key).or_insert_with(|| unknown(context, key)) else { continue };
         let mut finding = match meant {
             Some(meant) => site.finding(&RULE, key, format!("no kernel has such a key: did you mean {meant}?")),
             None => site.finding(&RULE, key, "no kernel has such a key".into()),
@@ -64,6 +58,15 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
         }
         found.push(finding);
     }
+}
+
+/// Whether no kernel knows it; and what was meant, where that can be told.
+fn unknown(context: &Context<'_>, key: &str) -> Option<Option<&'static str>> {
+    if context.knob(key).is_some() || is_known(key) || context.is_there_now(key) {
+        return None;
+    }
+    let meant = nearest(key);
+    (meant.is_some() || OURS.iter().any(|group| key.starts_with(group))).then_some(meant)
 }
 
 /// The line with the key as it was meant, where the key stands first in it (in `echo 1 > /proc/sys/…` it doesn't).
