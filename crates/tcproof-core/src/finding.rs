@@ -231,12 +231,25 @@ pub struct Remedy {
     /// How to tell that it worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<String>,
+    /// Whether it is another way to the same end as the remedies before it: a plan takes it only when asked.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_alternative: bool,
 }
 
 impl Remedy {
     /// A remedy that is words only.
     pub fn new(level: Level, text: impl Into<String>) -> Self {
-        Self { level, text: text.into(), knob: None, from: None, to: None, formula: None, cost: None, verify: None }
+        Self {
+            level,
+            text: text.into(),
+            knob: None,
+            from: None,
+            to: None,
+            formula: None,
+            cost: None,
+            verify: None,
+            is_alternative: false,
+        }
     }
 
     /// A change of a kernel knob.
@@ -258,6 +271,12 @@ impl Remedy {
     /// Adds what it costs.
     pub fn cost(mut self, cost: impl Into<String>) -> Self {
         self.cost = Some(cost.into());
+        self
+    }
+
+    /// Says that it is another way to the same end.
+    pub fn alternative(mut self) -> Self {
+        self.is_alternative = true;
         self
     }
 
@@ -302,6 +321,11 @@ pub struct Finding {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Finding {

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod lint;
 mod page;
 pub mod path;
+pub mod plan;
 mod reading;
 mod servers;
 pub mod snapshot;

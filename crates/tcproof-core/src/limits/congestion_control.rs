@@ -379,6 +379,7 @@ pub(super) fn trial_of_bbr(ns: &NetnsChange<'_>, watch: &FlowWatch, subject: &Su
                 *now,
                 "bbr",
             )
+            .alternative()
             .cost("as above, for all its traffic; in the initial namespace it also lets every process choose it")
             .verify(verify),
         );

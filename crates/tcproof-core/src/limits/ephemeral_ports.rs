@@ -754,6 +754,7 @@ fn reuse(ports: &Ports<'_>, tuple: Option<&Tuple>) -> Option<Remedy> {
                 and no NAT or firewall between remembers connections longer";
     Some(
         Remedy::knob(text, TW_REUSE, now.to_string(), "1")
+            .alternative()
             .cost("protection against old duplicates rests on timestamps alone")
             .verify("TcpExt.TWRecycled grows, and connects succeed"),
     )

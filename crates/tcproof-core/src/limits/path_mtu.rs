@@ -214,6 +214,7 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     if ns.after.knob_number(PROBING).value() == Some(&0) {
         remedies.push(
             Remedy::knob("or let the kernel try smaller segments by itself after repeated timeouts", PROBING, "0", "1")
+                .alternative()
                 .formula("1: after tcp_retries1 timeouts, from tcp_base_mss (1024 bytes) on; 2: from the start")
                 .cost("each new connection still hangs for some 6.6 s first (0.1 s with 2, which slows every start)")
                 .verify("TcpExt.TCPMTUPSuccess grows, and open connections go on at their next timeout"),
