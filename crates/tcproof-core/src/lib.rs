@@ -11,6 +11,7 @@ mod diagnose;
 mod finding;
 mod flow;
 mod interval;
+pub mod journal;
 pub mod knobs;
 pub mod limits;
 pub mod lint;

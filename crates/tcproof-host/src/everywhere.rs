@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use tcproof_core::snapshot::Unseen;
+use tcproof_core::snapshot::{NetnsId, Unseen};
 use tcproof_core::{Absent, Reading, counters};
 
 use crate::{Error, Root, Scope, namespace, netns, procfs};
@@ -45,6 +45,28 @@ pub fn everywhere<T: Send>(
         });
     });
     Ok(everywhere)
+}
+
+/// Does something within one network namespace, found by its inode.
+///
+/// # Errors
+/// It is gone, or may not be entered.
+pub fn within<T: Send>(root: &Root, id: NetnsId, act: impl FnOnce(&Root) -> T + Send) -> Result<T, Absent> {
+    let gone = || Absent::Gone { what: format!("network namespace {id}") };
+    let found = netns::find(root, &Scope::All).map_err(|_| gone())?;
+    let target = found.targets.iter().find(|target| target.id == id).ok_or_else(gone)?;
+    thread::scope(|threads| {
+        let act = threads.spawn(|| target.enter().map(|()| act(root)));
+        act.join().map_err(|_| Absent::Failed { what: format!("{id}"), error: "a panic within it".into() })?
+    })
+}
+
+/// Names and inodes of the network namespaces of a scope, the observer's own first.
+///
+/// # Errors
+/// The scope names none.
+pub fn namespaces(root: &Root, scope: &Scope) -> Result<Vec<(String, NetnsId)>, Error> {
+    Ok(netns::find(root, scope)?.targets.into_iter().map(|target| (target.name, target.id)).collect())
 }
 
 /// A knob as the calling thread's namespace has it.

@@ -27,7 +27,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use everywhere::{Everywhere, counter, everywhere, knob};
+pub use everywhere::{Everywhere, counter, everywhere, knob, namespaces, within};
 pub use observe::observe;
 pub use root::Root;
 
