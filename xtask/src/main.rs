@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod fuzz;
 mod new_limit;
 mod registry;
 mod vm;
@@ -38,6 +39,8 @@ enum Task {
     BenchLint(bench::LintArgs),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
+    /// Feeds random input to a reader of what may be hostile
+    Fuzz(fuzz::Args),
     #[command(hide = true)]
     VmGuest,
     #[command(hide = true)]
@@ -59,6 +62,7 @@ fn main() -> Result<ExitCode> {
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
+        Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
         Task::BenchRow(args) => bench::row(&args),
         Task::BenchHold(sockets) => bench::hold(&sockets),

@@ -34,7 +34,8 @@ pub enum Error {
 /// Replaces a file's text, and returns the path of the backup. A link is followed: its target is replaced.
 ///
 /// # Errors
-/// Refused where the file is not regular, has other names (hard links), no longer holds `old`, or has too many backups;
+/// Refused where the file is not regular, has other names (hard links), is not UTF-8, no longer holds `old`, or has too
+/// many backups;
 /// failed where the system says so. In both cases the file is as it was.
 pub fn replace(path: &Path, old: &str, new: &str) -> Result<PathBuf, Error> {
     let path = &fs::canonicalize(path).map_err(|error| failed(path, "looking for it", error))?;
@@ -46,7 +47,11 @@ pub fn replace(path: &Path, old: &str, new: &str) -> Result<PathBuf, Error> {
     if metadata.nlink() > 1 {
         return refused("it has other names (hard links), which would keep the old text");
     }
-    if fs::read(path).map_err(|error| failed(path, "reading it", error))? != old.as_bytes() {
+    let bytes = fs::read(path).map_err(|error| failed(path, "reading it", error))?;
+    if std::str::from_utf8(&bytes).is_err() {
+        return refused("not all of it is UTF-8: some of its bytes would be lost");
+    }
+    if bytes != old.as_bytes() {
         return refused("it was changed meanwhile");
     }
     let Some(folder) = path.parent() else { return refused("it has no folder") };

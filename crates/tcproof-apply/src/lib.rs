@@ -1,5 +1,11 @@
-//! The only part of tcproof that writes to a host.
+//! The only part of tcproof that writes to a host: knobs, with a journal that can take every change back, and files that
+//! it is told to replace.
 
+mod engine;
 mod file;
+pub mod journal;
+mod knob;
 
-pub use file::{Error, replace};
+pub use engine::{Error, Rollback, Surroundings};
+pub use file::{Error as FileError, replace};
+pub use knob::{Trouble, read};

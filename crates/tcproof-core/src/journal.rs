@@ -1,8 +1,8 @@
 //! What the journal records of one apply, and what follows from a list of records. Pure: `tcproof-apply` keeps them on
 //! disk.
 //!
-//! The first record holds every step with the value that was there before: it is durable before anything is written, so
-//! whatever happens then, all can be taken back by it alone.
+//! The first record holds every step with the value that was there before. It is durable before anything is written, so
+//! whatever happens then, all can be taken back by it alone: a knob tells by its value whether it was written.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -21,16 +21,6 @@ pub const VERSION: u32 = 1;
 pub enum Record {
     /// Before anything is changed.
     Open(Open),
-    /// A knob is about to be written.
-    Writing {
-        /// Which of the steps, from 0.
-        step: usize,
-    },
-    /// A knob was written, and reads as it should.
-    Written {
-        /// Which of the steps, from 0.
-        step: usize,
-    },
     /// All is changed; without a confirmation it is taken back.
     Waiting {
         /// Until when, on the clock that runs through suspend (`CLOCK_BOOTTIME`), in milliseconds.
@@ -128,8 +118,6 @@ pub enum Outcome {
 pub struct Entry {
     /// What was to be done.
     pub open: Open,
-    /// Steps that may have been written.
-    pub begun: Vec<bool>,
     /// Until when it waits for a confirmation, if it ever did.
     pub until_ms: Option<u64>,
     /// Who confirmed it.
@@ -154,20 +142,11 @@ impl Entry {
             return Err(alloc::format!("it is of version {found}, and this program reads up to {ours}"));
         }
         let steps = open.steps.len();
-        let mut entry = Self {
-            open: open.clone(),
-            begun: alloc::vec![false; steps],
-            until_ms: None,
-            confirmed: None,
-            undone: BTreeMap::new(),
-            closed: None,
-        };
+        let mut entry =
+            Self { open: open.clone(), until_ms: None, confirmed: None, undone: BTreeMap::new(), closed: None };
         for record in rest {
             match record {
                 Record::Open(_) => return Err("it is opened twice".into()),
-                Record::Writing { step } | Record::Written { step } => {
-                    *entry.begun.get_mut(*step).ok_or("a step that was never planned")? = true;
-                }
                 Record::Waiting { until_ms } => entry.until_ms = Some(*until_ms),
                 Record::Confirmed { by, .. } => entry.confirmed = Some(by.clone()),
                 Record::Undone { step, .. } if *step >= steps => return Err("a step that was never planned".into()),
@@ -187,19 +166,15 @@ impl Entry {
 
     /// Whether its changes are in effect, as far as the journal knows.
     pub fn is_in_effect(&self) -> bool {
-        match &self.closed {
-            None => self.begun.contains(&true),
-            Some((outcome, _)) => matches!(outcome, Outcome::Confirmed | Outcome::Incomplete),
-        }
+        self.closed.as_ref().is_none_or(|(outcome, _)| matches!(outcome, Outcome::Confirmed | Outcome::Incomplete))
     }
 
     /// Steps that can still be taken back, the last one first.
-    pub fn to_undo(&self) -> impl Iterator<Item = (usize, &Step)> {
-        let is_left = |step: &usize| {
-            self.begun[*step]
-                && !matches!(self.undone.get(step), Some(Undone::Restored | Undone::Untouched | Undone::Gone))
+    pub fn to_undo(&self) -> Vec<(usize, &Step)> {
+        let is_left = |(step, _): &(usize, &Step)| {
+            !matches!(self.undone.get(step), Some(Undone::Restored | Undone::Untouched | Undone::Gone))
         };
-        (0..self.open.steps.len()).rev().filter(is_left).map(|step| (step, &self.open.steps[step]))
+        self.open.steps.iter().enumerate().rev().filter(is_left).collect()
     }
 }
 
@@ -232,32 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_begun_is_taken_back_and_the_last_one_first() {
-        let records = [Record::Writing { step: 0 }, Record::Written { step: 0 }, Record::Writing { step: 1 }];
-        let undo: Vec<_> = entry(&records).to_undo().map(|(step, _)| step).collect();
-        assert_eq!(undo, [1, 0], "a step that was about to be written may have been");
-        let done = [&records[..], &[Record::Undone { step: 1, result: Undone::Restored }]].concat();
-        assert_eq!(entry(&done).to_undo().map(|(step, _)| step).collect::<Vec<_>>(), [0]);
-        let failed = [&records[..], &[Record::Undone { step: 1, result: Undone::Failed("EROFS".into()) }]].concat();
-        assert_eq!(entry(&failed).to_undo().count(), 2, "what failed is tried again");
+    fn the_last_one_is_taken_back_first_and_what_failed_again() {
+        let left = |records: &[Record]| entry(records).to_undo().iter().map(|(step, _)| *step).collect::<Vec<_>>();
+        assert_eq!(left(&[]), [2, 1, 0], "nothing says that they were not written");
+        let undone = |step, result| Record::Undone { step, result };
+        assert_eq!(left(&[undone(2, Undone::Restored), undone(1, Undone::Failed("EROFS".into()))]), [1, 0]);
     }
 
     #[test]
     fn it_is_pending_until_it_is_confirmed_or_closed() {
-        assert!(entry(&[]).is_pending() && !entry(&[]).is_in_effect());
+        assert!(entry(&[]).is_pending() && entry(&[]).is_in_effect());
         let confirmed = Record::Confirmed { at: "now".into(), by: "root".into() };
-        let written = Record::Written { step: 0 };
-        assert!(!entry(&[written.clone(), confirmed.clone()]).is_pending());
-        assert!(entry(&[written.clone(), confirmed]).is_in_effect());
+        assert!(!entry(&[confirmed.clone()]).is_pending() && entry(&[confirmed]).is_in_effect());
         let closed = Record::Closed { at: "now".into(), outcome: Outcome::RolledBack, why: "not confirmed".into() };
-        assert!(!entry(&[written.clone(), closed.clone()]).is_pending() && !entry(&[written, closed]).is_in_effect());
+        assert!(!entry(&[closed.clone()]).is_pending() && !entry(&[closed]).is_in_effect());
     }
 
     #[test]
     fn what_makes_no_sense_is_said() {
         assert_eq!(Entry::of(&[]), Ok(None), "nothing was changed");
-        assert!(Entry::of(&[Record::Writing { step: 0 }]).is_err());
-        assert!(Entry::of(&[Record::Open(open()), Record::Written { step: 9 }]).is_err());
+        assert!(Entry::of(&[Record::Waiting { until_ms: 0 }]).is_err());
         assert!(Entry::of(&[Record::Open(open()), Record::Undone { step: 9, result: Undone::Gone }]).is_err());
         assert!(Entry::of(&[Record::Open(Open { version: 2, ..open() })]).unwrap_err().contains("version 2"));
         assert!(Entry::of(&[Record::Open(open()), Record::Open(open())]).is_err());

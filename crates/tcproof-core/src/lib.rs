@@ -22,6 +22,7 @@ mod reading;
 mod servers;
 pub mod snapshot;
 pub mod states;
+pub mod verify;
 mod version;
 
 pub use diagnose::{Diagnosis, FlowNote, Verdict, diagnose, sockets_of_interest};

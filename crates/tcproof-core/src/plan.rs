@@ -155,8 +155,9 @@ pub struct Making<'a> {
     pub kernel: &'a str,
     /// Now (RFC 3339).
     pub made_at: &'a str,
-    /// Namespaces by name, with their inodes.
-    pub namespaces: BTreeMap<String, u64>,
+    /// Namespaces by name, with their inodes. `None` where they can't be looked up, as for a directory or another machine:
+    /// the changes then name none, and cannot be applied.
+    pub namespaces: Option<BTreeMap<String, u64>>,
     /// Knobs that were asked for: for them another way, or a lower value, is taken too.
     pub wanted: &'a [String],
 }
@@ -215,13 +216,16 @@ fn change(
         return Err(format!("it lowers the value: taken with --with {key}"));
     }
     let namespace = match (knob.is_namespaced(), finding.subject.netns()) {
-        (false, _) => Namespace { name: "host".into(), inode: None },
-        (true, Some(name)) => Namespace { name: name.into(), inode: making.namespaces.get(name).copied() },
+        (false, _) => Namespace { name: HOST.into(), inode: None },
+        (true, Some(name)) => {
+            let inode = making.namespaces.as_ref().and_then(|known| known.get(name).copied());
+            if making.namespaces.is_some() && inode.is_none() {
+                return Err(format!("there is no network namespace {name} any more"));
+            }
+            Namespace { name: name.into(), inode }
+        }
         (true, None) => return Err("it is not known in which network namespace".into()),
     };
-    if knob.is_namespaced() && namespace.inode.is_none() {
-        return Err(format!("there is no network namespace {} any more", namespace.name));
-    }
     let risk = if lowers { knob.lowering } else { knob.raising };
     Ok(Change {
         findings: [number].into(),
@@ -235,8 +239,8 @@ fn change(
         takes_effect: knob.effect.exactly.into(),
         then: (knob.effect.by == EffectBy::NextListen).then(|| remedy.text.clone()),
         inverse: match knob.undo {
-            Undo::LeavesTraces(what) => format!("{key} = {}, but {what}", words(from)),
-            _ => format!("{key} = {}", words(from)),
+            Undo::LeavesTraces(what) => format!("{key} = {}, but {what}", shown(from)),
+            _ => format!("{key} = {}", shown(from)),
         },
         success: remedy.verify.clone().unwrap_or_else(|| format!("no finding {} there", finding.limit)),
     })
@@ -254,6 +258,9 @@ pub fn check(knob: &Knob, from: &str, to: &str) -> Result<(), String> {
     }
     if matches!(knob.kind, Kind::Key) {
         return Err("refused: a key is not written to plans and journals".into());
+    }
+    if let Some(odd) = [from, to].into_iter().find(|value| !is_plain(value)) {
+        return Err(format!("refused: {odd:?}: expected letters, digits and any of _ - . , : + in words"));
     }
     match knob.kind.judge(to) {
         Err(Wrong::Refused(why) | Wrong::Nonsense(why)) => Err(format!("refused: {to}: {why}")),
@@ -281,6 +288,17 @@ fn merge(changes: &mut Vec<Change>, new: Change) {
     if kind.is_some_and(|kind| lowers(kind, &new.to, &old.to)) {
         *old = Change { findings: old.findings.clone(), ..new };
     }
+}
+
+/// Whether it is made of what the values of the kernel's knobs are made of. Values go into files of many kinds.
+fn is_plain(value: &str) -> bool {
+    let mut words = value.split_ascii_whitespace();
+    words.all(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.,:+".contains(&byte)))
+}
+
+/// As a person reads it: a list of ports may be empty.
+fn shown(value: &str) -> String {
+    if value.trim().is_empty() { "(nothing)".into() } else { words(value) }
 }
 
 /// As the kernel writes it, but with single blanks.
@@ -314,6 +332,16 @@ impl Instruction {
     }
 }
 
+/// The name of the initial network namespace, and of what exists once per kernel.
+pub const HOST: &str = "host";
+
+impl Namespace {
+    /// Whether it is the host's own: once per kernel, or the initial network namespace.
+    pub fn is_host(&self) -> bool {
+        self.name == HOST
+    }
+}
+
 impl Plan {
     /// Whether there is nothing for `apply` to do.
     pub fn is_empty(&self) -> bool {
@@ -336,6 +364,11 @@ impl Plan {
                 Some(knob) => {
                     if let Err(why) = check(knob, &change.from, &change.to) {
                         wrong.push(format!("{place}: {why}"));
+                    }
+                    for (field, value) in [("from", &change.from), ("to", &change.to)] {
+                        if *value != words(value) {
+                            wrong.push(format!("{place}: {field}: expected words parted by one blank each"));
+                        }
                     }
                     if knob.is_namespaced() != change.namespace.inode.is_some() {
                         let expected = if knob.is_namespaced() { "the inode of its network namespace" } else { "host" };
@@ -373,7 +406,7 @@ mod tests {
     }
 
     fn made(findings: &[Finding], wanted: &[String]) -> Plan {
-        let namespaces = [("web".to_string(), 4_026_532_200)].into();
+        let namespaces = Some([("web".to_string(), 4_026_532_200)].into());
         let making =
             Making { id: "p", host: "h", kernel: "6.18.3", made_at: "2026-11-20T19:00:00Z", namespaces, wanted };
         plan(findings, &making)
@@ -423,6 +456,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_value_of_a_knob_is_refused_and_an_empty_list_has_a_name() {
+        let remedies = vec![
+            Remedy::knob("x", "net.ipv4.tcp_congestion_control", "cubic", "bbr\"#"),
+            Remedy::knob("x", "net.core.default_qdisc", "fq\u{1b}", "fq_codel"),
+            Remedy::knob("keep", "net.ipv4.ip_local_reserved_ports", "\n", "8080,9000-9010"),
+        ];
+        let plan = made(&[finding(remedies)], &[]);
+        assert!(plan.left_out.iter().all(|left| left.because.contains("letters, digits")), "{:?}", plan.left_out);
+        assert_eq!((plan.left_out.len(), &*plan.changes[0].from), (2, ""));
+        assert!(plan.changes[0].inverse.starts_with("net.ipv4.ip_local_reserved_ports = (nothing), but"));
+        assert_eq!(plan.validate(), Ok(()));
+    }
+
+    #[test]
+    fn namespaces_that_cannot_be_looked_up_are_not_gone_but_nothing_is_applied_to_them() {
+        let findings = [finding(vec![Remedy::knob("raise", "net.core.somaxconn", "128", "1024")])];
+        let elsewhere = plan(&findings, &Making::default());
+        assert_eq!(elsewhere.changes[0].namespace, Namespace { name: "web".into(), inode: None });
+        assert!(elsewhere.validate().is_err_and(|wrong| wrong[0].contains("inode")));
+        let gone = plan(&findings, &Making { namespaces: Some(BTreeMap::new()), ..Making::default() });
+        assert!(gone.is_empty() && gone.left_out[0].because.contains("any more"));
+    }
+
+    #[test]
     fn two_findings_that_want_the_same_knob_get_the_larger_value() {
         let want = |to: &str| finding(vec![Remedy::knob("raise", "net.core.somaxconn", "128", to)]);
         for order in [["1024", "4096"], ["4096", "1024"]] {
@@ -444,6 +501,8 @@ mod tests {
         assert!(edited(|plan| plan.changes[0].knob = "net.core.x".into()).contains("changes[1]"));
         assert!(edited(|plan| plan.changes[0].to = "99999999999".into()).contains("outside"));
         assert!(edited(|plan| plan.changes[0].namespace.inode = None).contains("inode"));
+        assert!(edited(|plan| plan.changes[0].to = "1024\n".into()).contains("one blank"));
+        assert!(edited(|plan| plan.changes[0].to = "1024 # x".into()).contains("letters, digits"));
         assert!(edited(|plan| plan.changes[0].findings = [7].into()).contains("no finding 7"));
     }
 }

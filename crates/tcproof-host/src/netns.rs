@@ -114,6 +114,9 @@ pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
         let none = Candidate::default();
         let candidate = candidates.get(&id).unwrap_or(&none);
         let name = name.unwrap_or_else(|| name_of(root, id, candidate, initial == Some(id)));
+        // `host` is the initial one's alone, whatever `ip netns` calls another: plans and exports rely on it.
+        let is_impostor = name == "host" && initial != Some(id) && path.is_none();
+        let name = if is_impostor { format!("host {id}") } else { name };
         // Findings name a namespace by its name: two containers of one unit must not share it.
         let name = match names.insert(name.clone(), id) {
             Some(_) => format!("{name} {id}"),

@@ -1,15 +1,17 @@
 //! `tcproof explain`: the page of a knob, a counter or a rule, as text and as JSON. A limit's page is its file's header.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use serde::Serialize;
 use tcproof_core::counters::{self, Counter};
-use tcproof_core::knobs::{self, Default, DefaultValue, Fresh, Inside, Kind, Knob, Machine, Scope, Undo};
+use tcproof_core::knobs::{
+    self, Bounds, Default, DefaultValue, EffectBy, Fresh, Inside, Kind, Knob, Machine, Scope, Undo,
+};
 use tcproof_core::lint::{RULES, Rule};
 use tcproof_core::snapshot::Unseen;
 use tcproof_core::states::State;
-use tcproof_core::{Reading, Version};
+use tcproof_core::{Absent, Reading, Version};
 
 use crate::Style;
 use crate::json::to_text;
@@ -35,53 +37,130 @@ pub struct Here<'a, T> {
 
 /// The page of a knob.
 pub fn knob(knob: &Knob, here: &Here<'_, String>, style: &Style) -> String {
-    let mut source = format!("# {}\n{}\n\n## Here\n", knob.key, sentence(knob.title));
+    let places = places_of(knob, here);
+    let here = &Here { places: &places, ..*here };
+    let mut source = format!("# {}\n{}{}\n\n## Here\n", knob.key, sentence(knob.title), existence(knob));
     let default = knob.default_on(here.machine);
     for (value, places) in by_value(here) {
         let is_default = default.as_deref().is_some_and(|default| knob.kind.is_same(&value, default));
         let note = if is_default { ", the default" } else { "" };
-        let _ = writeln!(source, "- {}: `{}`{note}", places_text(&places, here.places.len()), words(&value));
+        let value = if value.trim().is_empty() { "empty".into() } else { words(&value) };
+        let _ = writeln!(source, "- {}: {value}{note}", places_text(&places, here.places.len()));
     }
     for (why, places) in absences(here) {
         let _ = writeln!(source, "- {}: {why}", places_text(&places, here.places.len()));
     }
     unseen(&mut source, here.unseen);
-    source.push_str("\n## Default\n");
-    for line in defaults(knob, here.machine) {
-        let _ = writeln!(source, "- {line}");
-    }
-    let _ = writeln!(source, "\n## What it limits\n{}\n", knob.limits);
+    list(&mut source, "Default", &defaults(knob, here.machine));
+    let limits = if knob.exists.removed.is_some() { "What it limited" } else { "What it limits" };
+    section(&mut source, limits, knob.limits);
+    source.push('\n');
     for place in knob.enforced_by {
         let _ = writeln!(source, "- {place}");
     }
     section(&mut source, "What it does not do", knob.not);
-    section(&mut source, "Raised, or switched on", knob.raising);
-    section(&mut source, "Lowered, or switched off", knob.lowering);
-    source.push_str("\n## Facts\n");
-    for line in facts(knob) {
-        let _ = writeln!(source, "- {line}");
+    for (heading, text) in risks(knob) {
+        section(&mut source, heading, &text);
     }
-    if !knob.folklore.is_empty() {
-        source.push_str("\n## What lint says of it\n");
-        for lore in knob.folklore {
-            let _ = writeln!(source, "- {}: {}", lore.rule, lore.says);
-        }
+    // Some that can only be read are counters, too.
+    if let Some(counter) = counters::all().find(|counter| counter.name == knob.key) {
+        section(&mut source, "What it proves", counter.proves);
+        section(&mut source, "What it does not prove", counter.does_not_prove);
     }
-    list(&mut source, "Limits that it belongs to", knob.belongs_to);
-    list(&mut source, "See also", knob.related);
+    list(&mut source, "Facts", &facts(knob));
+    let lore: Vec<_> = knob.folklore.iter().map(|lore| format!("{}: {}", lore.rule, lore.says)).collect();
+    list(&mut source, "What lint says of it", &lore);
+    section(&mut source, "Limits that it belongs to", &knob.belongs_to.join(", "));
+    section(&mut source, "See also", &knob.related.join(", "));
     list(&mut source, "References", knob.sources);
     page(&source, style)
+}
+
+/// In which kernels it is there, and does something; begins with a blank, empty for those in every kernel.
+fn existence(knob: &Knob) -> String {
+    let exists = knob.exists;
+    let mut text = String::new();
+    // Of the kernels before 3.0 the table knows no minor versions.
+    if exists.since >= LINUX_3 {
+        let _ = write!(text, " There since Linux {}.", exists.since);
+    }
+    if let Some(module) = exists.module {
+        let _ = write!(text, " There only with the module {module}.");
+    }
+    if let Some(inert) = exists.inert_since {
+        let _ = write!(text, " Without effect since Linux {inert}.");
+    }
+    match exists.removed {
+        Some(removed) if removed < LINUX_3 => text.push_str(" Gone since before Linux 3.0."),
+        Some(removed) => {
+            let _ = write!(text, " Gone since Linux {removed}.");
+        }
+        None => {}
+    }
+    text
+}
+
+const LINUX_3: Version = Version(3, 0);
+
+/// Whether it is kept only so that people find out that it does nothing.
+fn is_dead(knob: &Knob) -> bool {
+    knob.effect.by == EffectBy::Nothing && knob.undo != Undo::ReadOnly
+}
+
+/// What can go wrong, under the headings that fit what its values are.
+fn risks(knob: &Knob) -> Vec<(&'static str, String)> {
+    const SWITCHED: (&str, &str) = ("When switched on", "When switched off");
+    let (up, down) = match knob.kind {
+        _ if is_dead(knob) => return Vec::new(),
+        Kind::ReadOnly if knob.effect.by == EffectBy::Nothing => return Vec::new(),
+        Kind::Name | Kind::Key => {
+            return vec![("What can go wrong", format!("- {}\n- {}", knob.raising, knob.lowering))];
+        }
+        Kind::Choice { meanings: [(0, "off"), (1, "on")], .. } | Kind::Flags { .. } => SWITCHED,
+        Kind::Number { .. } | Kind::Choice { .. } | Kind::Triple { .. } | Kind::ReadOnly => {
+            ("When raised", "When lowered")
+        }
+        Kind::PortRange => ("When widened", "When narrowed"),
+        Kind::PortList | Kind::Names => ("When more are listed", "When fewer are listed"),
+        Kind::Cpus => ("With more CPUs", "With fewer CPUs"),
+    };
+    vec![(up, knob.raising.into()), (down, knob.lowering.into())]
+}
+
+/// Whether only the host's own network namespace has the file.
+fn is_hidden_inside(knob: &Knob, machine: &Machine) -> bool {
+    knob.scope == Scope::GLOBAL && knob.exists.module.is_none() && knob.exists.in_kernel(machine.kernel)
+}
+
+/// The places of a knob. That a container lacks the file of what exists once for the whole kernel says nothing of the
+/// kernel.
+fn places_of(knob: &Knob, here: &Here<'_, String>) -> Vec<(String, Reading<String>)> {
+    let mut places = here.places.to_vec();
+    if is_hidden_inside(knob, here.machine) {
+        for (_, reading) in &mut places {
+            if let Reading::Absent(Absent::NotInKernel { what }) = reading {
+                *reading = Reading::Absent(Absent::OtherNetns { what: std::mem::take(what) });
+            }
+        }
+        // Where the host's value is seen there is nothing to add.
+        if places.iter().any(|(_, reading)| reading.value().is_some()) {
+            places.retain(|(_, reading)| !matches!(reading, Reading::Absent(Absent::OtherNetns { .. })));
+        }
+    }
+    places
 }
 
 /// The page of a counter.
 pub fn counter(counter: &Counter, here: &Here<'_, u64>, style: &Style) -> String {
     let mut source = format!("# {}\n{}\n", counter.name, sentence(counter.counts));
-    let seen: Vec<_> = here.places.iter().filter(|(_, value)| value.value().is_some()).collect();
-    if !seen.is_empty() {
+    // What each socket, device or CPU has of its own is not read here.
+    if here.places.iter().any(|(_, value)| !matches!(value, Reading::Absent(Absent::Failed { .. }))) {
         source.push_str("\n## Here\n");
         for (value, places) in by_value(here) {
-            let since = if counter.kind == counters::Kind::Counter { " since it was made" } else { " now" };
-            let _ = writeln!(source, "- {}: {value}{since}", places_text(&places, here.places.len()));
+            let _ = writeln!(source, "- {}: {value}", places_text(&places, here.places.len()));
+        }
+        for (why, places) in absences(here) {
+            let _ = writeln!(source, "- {}: {why}", places_text(&places, here.places.len()));
         }
         unseen(&mut source, here.unseen);
     }
@@ -154,27 +233,29 @@ pub fn state(state: State, here: &Here<'_, u64>, style: &Style) -> String {
     unseen(&mut source, here.unseen);
     section(&mut source, "Entered", about.entered);
     section(&mut source, "Left", about.left);
-    section(&mut source, "Which side", about.side);
+    section(&mut source, "Which side", &sentence(&capitalised(about.side)));
     section(&mut source, "How long", about.lasts);
-    section(&mut source, "Memory", about.memory);
+    section(&mut source, "Memory", &sentence(&capitalised(about.memory)));
     section(&mut source, "What many of them mean", about.many);
     section(&mut source, "What they do not mean", about.not);
-    list(&mut source, "Limits", about.limits);
-    list(&mut source, "Knobs", about.knobs);
+    section(&mut source, "Limits", &about.limits.join(", "));
+    section(&mut source, "Knobs", &about.knobs.join(", "));
     if about.since > Version::ALWAYS {
         let _ = writeln!(source, "\nSince Linux {}.", about.since);
     }
     page(&source, style)
 }
 
-/// The states as JSON.
-pub fn states_json(places: &[(String, Reading<Counts>)]) -> String {
-    let states = State::ALL.map(|state| state.about()).map(|about| StateEntry {
+/// The states as JSON: all of them, or one.
+pub fn states_json(only: Option<State>, places: &[(String, Reading<Counts>)]) -> String {
+    let shown = State::ALL.iter().filter(|state| only.is_none_or(|only| only == **state));
+    let states = shown.map(|state| state.about()).map(|about| StateEntry {
         state: about.name,
         kernel_name: about.kernel_name,
         number: about.state.number(),
         entered: about.entered,
         left: about.left,
+        side: about.side,
         lasts: about.lasts,
         memory: about.memory,
         many: about.many,
@@ -186,7 +267,7 @@ pub fn states_json(places: &[(String, Reading<Counts>)]) -> String {
         Reading::Present(counts) => StateCounts { netns, counts: Some(counts), unknown: None },
         Reading::Absent(why) => StateCounts { netns, counts: None, unknown: Some(why.to_string()) },
     });
-    to_text(&States { schema: SCHEMA, states: states.into(), counted: here.collect() })
+    to_text(&States { schema: SCHEMA, states: states.collect(), counted: here.collect() })
 }
 
 #[derive(Serialize)]
@@ -203,6 +284,7 @@ struct StateEntry {
     number: u8,
     entered: &'static str,
     left: &'static str,
+    side: &'static str,
     lasts: &'static str,
     memory: &'static str,
     many: &'static str,
@@ -222,34 +304,44 @@ struct StateCounts<'a> {
 
 /// All rules of lint, and how to allow what one of them finds.
 pub fn rules(style: &Style) -> String {
-    let rows = RULES.iter().map(|rule| (rule.slug, rule.severity.name(), rule.title));
+    let rows = RULES.iter().map(|rule| (rule.slug, rule.severity.name(), rule.title.to_string()));
     table(rows, "Allow one on the line above: # tcproof: allow SLUG — reason", style)
 }
 
 /// All knobs.
 pub fn knobs(style: &Style) -> String {
-    let rows = knobs::all().map(|knob| (knob.key, "", knob.title));
+    let rows = knobs::all().map(|knob| (knob.key, "", format!("{}{}", knob.title, past(knob))));
     table(rows, "One of them: tcproof explain KEY", style)
+}
+
+/// What a list says of a knob that is gone, or does nothing.
+fn past(knob: &Knob) -> &'static str {
+    match (knob.exists.removed, knob.exists.inert_since) {
+        (Some(_), _) => " (removed)",
+        (None, Some(_)) => " (without effect)",
+        (None, None) => "",
+    }
 }
 
 /// All counters.
 pub fn counters(style: &Style) -> String {
-    let rows = counters::all().map(|counter| (counter.name, "", first_sentence(counter.counts)));
+    let rows = counters::all().map(|counter| (counter.name, "", first_sentence(counter.counts).to_string()));
     table(rows, "One of them: tcproof explain NAME", style)
 }
 
-fn table<'a>(rows: impl Iterator<Item = (&'a str, &'a str, &'a str)>, last: &str, style: &Style) -> String {
+fn table<'a>(rows: impl Iterator<Item = (&'a str, &'a str, String)>, last: &str, style: &Style) -> String {
     let rows: Vec<_> = rows.collect();
-    let widest = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0) + 2;
+    // A title beside a long name would have no room: it stands below.
+    let fits = |name: &&str| name.len() + 2 <= style.columns() / 2;
+    let indent = rows.iter().map(|(name, ..)| *name).filter(fits).map(str::len).max().unwrap_or(0) + 2;
     let mut screen = Screen::new(style);
     for (name, level, title) in rows {
         let level = if level.is_empty() { String::new() } else { format!("{level}: ") };
-        // A title beside a long name would have no room.
-        if widest + 30 <= style.columns() {
-            screen.row(&[Cell::new(Role::Command, name, widest)], Role::Plain, &format!("{level}{title}"));
+        if fits(&name) {
+            screen.row(&[Cell::new(Role::Command, name, indent)], Role::Plain, &format!("{level}{title}"));
         } else {
             screen.text(Role::Command, name);
-            screen.row(&[Cell::blank(4)], Role::Plain, &format!("{level}{title}"));
+            screen.row(&[Cell::blank(indent)], Role::Plain, &format!("{level}{title}"));
         }
     }
     screen.gap();
@@ -266,13 +358,18 @@ fn sentence(text: &str) -> String {
     format!("{text}{end}")
 }
 
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 fn section(source: &mut String, heading: &str, text: &str) {
     if !text.is_empty() {
         let _ = writeln!(source, "\n## {heading}\n{text}");
     }
 }
 
-fn list(source: &mut String, heading: &str, items: &[&str]) {
+fn list(source: &mut String, heading: &str, items: &[impl Display]) {
     if !items.is_empty() {
         let _ = writeln!(source, "\n## {heading}");
         for item in items {
@@ -331,15 +428,15 @@ fn defaults(knob: &Knob, machine: &Machine) -> Vec<String> {
     for Default { since, value } in knob.defaults.iter().rev() {
         let value = match value {
             DefaultValue::Is("") => "empty".into(),
-            DefaultValue::Is(value) => format!("`{value}`"),
+            DefaultValue::Is(value) => (*value).to_string(),
             DefaultValue::Computed { formula, value } => {
                 let is_of_here = *since <= machine.kernel && later.is_none_or(|later| machine.kernel < later);
                 match value(machine).filter(|_| is_of_here) {
-                    Some(value) => format!("`{value}` here: {formula}"),
+                    Some(value) => format!("{value} here: {formula}"),
                     None => (*formula).to_string(),
                 }
             }
-            DefaultValue::DecidedBy(who) => (*who).to_string(),
+            DefaultValue::DecidedBy(who) => format!("decided by {who}"),
         };
         let range = match (*since > Version::ALWAYS, later) {
             (true, _) => format!(" (since {since})"),
@@ -353,51 +450,72 @@ fn defaults(knob: &Knob, machine: &Machine) -> Vec<String> {
 }
 
 fn facts(knob: &Knob) -> Vec<String> {
-    let unit = if knob.unit.is_empty() { String::new() } else { format!(", in {}", knob.unit) };
-    let mut facts = vec![format!("takes {}{unit}", kind(&knob.kind))];
-    facts.push(format!("felt by: {}", knob.effect.exactly));
+    if is_dead(knob) {
+        return Vec::new();
+    }
+    let mut facts = Vec::new();
+    match knob.kind {
+        Kind::ReadOnly if knob.unit.is_empty() => {}
+        Kind::ReadOnly => facts.push(format!("counts {}", knob.unit)),
+        // Their unit is in the words already.
+        Kind::PortRange | Kind::PortList => facts.push(format!("takes {}", kind(&knob.kind))),
+        _ if knob.unit.is_empty() => facts.push(format!("takes {}", kind(&knob.kind))),
+        _ => facts.push(format!("takes {}, in {}", kind(&knob.kind), knob.unit)),
+    }
+    let exactly = knob.effect.exactly;
+    match knob.effect.by {
+        EffectBy::Nothing => {}
+        _ if ["at ", "from ", "when ", "each time "].iter().any(|when| exactly.starts_with(when)) => {
+            facts.push(format!("a change is felt {exactly}"));
+        }
+        _ => facts.push(format!("a change is felt by: {exactly}")),
+    }
     facts.push(scope(knob.scope).into());
-    facts.push(match knob.undo {
-        Undo::WriteBack => "undone by writing the old value back".into(),
-        Undo::LeavesTraces(what) => format!("undone by writing the old value back, but {what}"),
-        Undo::OneWay(why) => format!("can't be undone: {why}"),
-        Undo::ReadOnly => "can only be read".into(),
-    });
-    facts.push(format!("costs: {}", knob.cost));
-    let exists = knob.exists;
-    if exists.since > Version::ALWAYS {
-        facts.push(format!("since Linux {}", exists.since));
-    }
-    if let Some(removed) = exists.removed {
-        facts.push(format!("gone since Linux {removed}"));
-    }
-    if let Some(inert) = exists.inert_since {
-        facts.push(format!("without effect since Linux {inert}"));
-    }
-    if let Some(module) = exists.module {
-        facts.push(format!("there only with the module {module}"));
+    facts.push(undo(knob.undo));
+    if knob.cost != "none" {
+        facts.push(format!("costs: {}", knob.cost));
     }
     facts
 }
 
+fn undo(undo: Undo) -> String {
+    match undo {
+        Undo::WriteBack => "undone by writing the old value back".into(),
+        Undo::LeavesTraces(what) => format!("undone by writing the old value back, but {what}"),
+        Undo::OneWay(why) => format!("can't be undone: {why}"),
+        Undo::ReadOnly => "can only be read".into(),
+    }
+}
+
 fn kind(kind: &Kind) -> String {
-    let meanings = |meanings: &[(i64, &str)]| {
-        let list: Vec<_> = meanings.iter().map(|(n, means)| format!("{n} {means}")).collect();
-        list.join(", ")
+    let meanings = |meanings: &[(i64, &str)], last: &str| {
+        let list: Vec<_> = meanings.iter().map(|(n, means)| format!("{n} ({means})")).collect();
+        match list.split_last() {
+            Some((end, list)) if !list.is_empty() => format!("{} {last} {end}", list.join(", ")),
+            _ => list.concat(),
+        }
     };
     match kind {
         Kind::Number { kernel, sane } if kernel == sane => format!("a whole number from {} to {}", sane.min, sane.max),
+        Kind::Number { kernel: Bounds::SECONDS, sane } => {
+            // The bound itself depends on the kernel's clock.
+            let to = if sane.max == Bounds::SECONDS.max { "on".into() } else { format!("to {}", sane.max) };
+            format!(
+                "a whole number from {} {to} (the kernel takes up to 2147483647 / HZ: 8589934 where HZ is 250)",
+                sane.min
+            )
+        }
         Kind::Number { kernel, sane } => format!(
             "a whole number from {} to {} (the kernel takes {} to {})",
             sane.min, sane.max, kernel.min, kernel.max
         ),
-        Kind::Choice { meanings: list, .. } => format!("one of {}", meanings(list)),
-        Kind::Flags { meanings: list, .. } => format!("a sum of {}", meanings(list)),
+        Kind::Choice { meanings: list, .. } => meanings(list, "or"),
+        Kind::Flags { meanings: list, .. } => format!("a sum of {}", meanings(list, "and")),
         Kind::Triple { .. } => "three numbers that must not descend (the kernel does not check)".into(),
         Kind::PortRange => "the lowest and the highest port".into(),
-        Kind::PortList => "ports and ranges of ports, parted by commas".into(),
+        Kind::PortList => "ports and ranges of ports, with commas between them".into(),
         Kind::Name => "a name".into(),
-        Kind::Names => "names, parted by blanks".into(),
+        Kind::Names => "names, with blanks between them".into(),
         Kind::Cpus => "a set of CPUs".into(),
         Kind::Key => "one or two keys of 32 hexadecimal digits".into(),
         Kind::ReadOnly => "nothing".into(),
@@ -407,13 +525,13 @@ fn kind(kind: &Kind) -> String {
 fn scope(scope: Scope) -> &'static str {
     match scope {
         Scope::Namespace { fresh: Fresh::Default } => {
-            "each network namespace has its own, and a new one begins with the kernel's default, not with the host's value"
+            "each network namespace has its own; a new one begins with the kernel's default, not with the host's value"
         }
         Scope::Namespace { fresh: Fresh::Initial } => {
-            "each network namespace has its own, and a new one begins with the host's value"
+            "each network namespace has its own; a new one begins with the host's value"
         }
         Scope::Namespace { fresh: Fresh::Creator } => {
-            "each network namespace has its own, and a new one begins with that of the one it is made from"
+            "each network namespace has its own; a new one begins with that of the one it is made from"
         }
         Scope::Global { inside: Inside::Absent } => "one for the whole kernel; containers don't see it",
         Scope::Global { inside: Inside::ReadOnly } => "one for the whole kernel; containers see it and can't write it",
@@ -426,6 +544,8 @@ fn scope(scope: Scope) -> &'static str {
 
 /// The page of a knob as JSON.
 pub fn knob_json(knob: &Knob, here: &Here<'_, String>) -> String {
+    let places = places_of(knob, here);
+    let here = &Here { places: &places, ..*here };
     to_text(&KnobPage {
         schema: SCHEMA,
         knob: knob.key,
@@ -442,6 +562,12 @@ pub fn knob_json(knob: &Knob, here: &Here<'_, String>) -> String {
         raising: knob.raising,
         lowering: knob.lowering,
         takes_effect: knob.effect.exactly,
+        undo: undo(knob.undo),
+        cost: knob.cost,
+        since: (knob.exists.since >= LINUX_3).then(|| knob.exists.since.to_string()),
+        removed: knob.exists.removed.map(|removed| removed.max(LINUX_3).to_string()),
+        without_effect_since: knob.exists.inert_since.map(|since| since.to_string()),
+        module: knob.exists.module,
         facts: facts(knob),
         lint: knob.folklore.iter().map(|lore| Lore { rule: lore.rule, says: lore.says }).collect(),
         belongs_to: knob.belongs_to,
@@ -517,6 +643,16 @@ struct KnobPage<'a> {
     raising: &'a str,
     lowering: &'a str,
     takes_effect: &'a str,
+    undo: String,
+    cost: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_effect_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<&'a str>,
     facts: Vec<String>,
     lint: Vec<Lore>,
     belongs_to: &'a [&'a str],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use tcproof_core::{
     Confidence, Diagnosis, Evidence, Finding, FlowNote, Headroom, Remedy, RuledOut, State, Subject, Unknown, Verdict,
 };
@@ -18,21 +18,75 @@ pub fn check(diagnosis: &Diagnosis) -> String {
     to_text(&Check::new(diagnosis))
 }
 
-pub(crate) fn to_text(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("strings and numbers, with strings as keys");
-    // serde_json leaves these as they are, and a terminal in UTF-8 mode obeys U+009B.
-    if text.chars().any(|c| c.is_control() && c != '\n') {
-        text = text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
-            if c.is_control() && c != '\n' {
-                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
-            } else {
-                escaped.push(c);
-            }
-            escaped
-        });
+/// What `check --json` saved, as far as it is needed once more.
+#[derive(Debug, Deserialize)]
+pub struct Saved {
+    /// The machine.
+    pub host: SavedHost,
+    /// The word for it.
+    pub verdict: Verdict,
+    /// What was found, worst first.
+    pub findings: Vec<Finding>,
+    /// What could not be observed.
+    pub unknown: Vec<Unknown>,
+}
+
+/// The machine of a saved check.
+#[derive(Debug, Deserialize)]
+pub struct SavedHost {
+    /// Its name; empty where it could not be read.
+    #[serde(default)]
+    pub name: String,
+    /// Its kernel; empty where it could not be read.
+    #[serde(default)]
+    pub kernel: String,
+}
+
+/// Reads what [`check`] wrote, or a later version that only added to it.
+///
+/// # Errors
+/// What is wrong with it, by line and column.
+pub fn read(text: &str) -> Result<Saved, String> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
     }
+    let head: Head = serde_json::from_str(text).map_err(|error| placed(&error))?;
+    if head.schema != "tcproof/check/1" {
+        return Err(format!("schema: expected \"tcproof/check/1\", as check --json writes it, found {:?}", head.schema));
+    }
+    serde_json::from_str(text).map_err(|error| placed(&error))
+}
+
+/// The error with its place in front, as TOML's are written, too.
+pub(crate) fn placed(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&place).unwrap_or(&text);
+    format!("line {}, column {}: {what}", error.line(), error.column())
+}
+
+pub(crate) fn to_text(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("strings and numbers, with strings as keys");
+    let mut text = without_controls(text);
     text.push('\n');
     text
+}
+
+/// Escapes what serde_json and toml leave as it is, as a terminal in UTF-8 mode obeys U+009B.
+pub(crate) fn without_controls(text: String) -> String {
+    let acts = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(acts) {
+        return text;
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        if acts(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
 }
 
 #[derive(Serialize)]
@@ -169,7 +223,7 @@ pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok,
 }
 
 #[allow(clippy::ref_option, reason = "serde passes a reference")]
-fn some_number<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn some_number<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => number(value, serializer),
         None => serializer.serialize_none(),

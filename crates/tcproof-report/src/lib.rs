@@ -3,14 +3,17 @@
 pub mod doctor;
 pub mod explain;
 mod flows;
+pub mod journal;
 pub mod json;
 mod layout;
 pub mod lint;
 pub mod page;
 pub mod path;
+pub mod plan;
 mod sanitize;
 pub mod states;
 pub mod text;
+pub mod verify;
 
 #[cfg(test)]
 mod examples;

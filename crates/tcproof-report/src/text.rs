@@ -300,14 +300,14 @@ pub(crate) fn header(screen: &mut Screen<'_>, host: &Host, window: Duration, soc
     screen.gap();
 }
 
-fn state(state: State) -> (Role, &'static str) {
+pub(crate) fn state(state: State) -> (Role, &'static str) {
     match state {
         State::Limiting => (Role::Limiting, "LIMITING"),
         State::Near => (Role::Near, "NEAR"),
     }
 }
 
-fn level(level: Level) -> &'static str {
+pub(crate) fn level(level: Level) -> &'static str {
     match level {
         Level::Application => "application",
         Level::Service => "service",

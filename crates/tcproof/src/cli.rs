@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tcproof_core::Version;
+use tcproof_core::{Version, knobs};
 use tcproof_host::Scope;
+
+use crate::cmd::change::JOURNAL;
 
 /// Name the TCP limit that refuses, drops, leaks or slows connections on this host: whose it is, with which evidence, and
 /// what to do about it.
@@ -28,7 +30,9 @@ Exit codes:
   1   error: the answer could not be produced
   2   wrong usage
   3   --strict, and something could not be seen (and nothing worse was found)
-  10  lint: something is wrong
+  4   apply: the change was taken back; the host is as before
+  5   apply, rollback: not everything could be taken back; what is left is printed
+  10  lint: something is wrong; plan --check: changes are pending
   12  check: something is near its limit
   13  check: something is limiting now";
 
@@ -36,6 +40,13 @@ const LINT_FORMATS: &str = "\
 Two more formats: --format sarif (2.1.0, for code hosts) and --format diff (every
 suggestion as a unified diff, for you to read; --fix writes the safe ones only).
 A line is allowed by a comment above it: # tcproof: allow SLUG — reason";
+
+const PLAN_FORMATS: &str = "\
+More formats, for who applies by other means, each line with its reason:
+--format sysctl (a file for sysctl.d), ansible (tasks), kubernetes (a pod's
+securityContext), systemd (a unit's drop-in), tuned (a profile), and toml.
+A plan never lowers a value, nor takes the second of two ways, unless --with
+names the knob.";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -49,6 +60,17 @@ pub(crate) enum Command {
     /// Say what is wrong with the settings in files: sysctl.d as boot reads it, pods, containers, units, scripts
     #[command(after_help = LINT_FORMATS)]
     Lint(LintArgs),
+    /// Make the changes of a plan, and take them back unless they are confirmed
+    Apply(ApplyArgs),
+    /// Keep a change that waits for its confirmation
+    Confirm(ConfirmArgs),
+    /// Take a change back
+    Rollback(RollbackArgs),
+    /// Turn what check finds into the smallest safe changes: reviewed first, done by nobody but you
+    #[command(after_help = PLAN_FORMATS)]
+    Plan(PlanArgs),
+    /// Show what was changed here, when, by whom, why, and how it ended
+    Journal(JournalArgs),
     /// Say what can and cannot be seen here, why, and what would change it
     Doctor(DoctorArgs),
     /// Reproduce a failure on the real kernel, in network namespaces of its own
@@ -62,6 +84,9 @@ pub(crate) enum Command {
     },
     /// Print the manual page (roff)
     Man,
+    /// What takes changes back when nobody confirms them; apply starts it
+    #[command(hide = true, name = "undo-watch")]
+    UndoWatch(UndoWatchArgs),
     /// A server or client of the lab; the lab starts it
     #[command(hide = true, name = "lab-worker")]
     LabWorker(crate::cmd::lab::WorkerArgs),
@@ -107,6 +132,37 @@ pub(crate) enum Format {
     /// Every suggestion as a unified diff: of `lint` only, whose help names it
     #[value(hide = true)]
     Diff,
+    /// The plan's own: of `plan` only, whose help names it and those that follow
+    #[value(hide = true)]
+    Toml,
+    /// A file for sysctl.d
+    #[value(hide = true)]
+    Sysctl,
+    /// Tasks for Ansible
+    #[value(hide = true)]
+    Ansible,
+    /// A pod's securityContext
+    #[value(hide = true)]
+    Kubernetes,
+    /// A unit's drop-in
+    #[value(hide = true)]
+    Systemd,
+    /// A tuned profile
+    #[value(hide = true)]
+    Tuned,
+}
+
+impl Format {
+    /// The only verb that has it, and the formats that no other verb has.
+    pub(crate) fn only_of(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Text | Self::Json => None,
+            Self::Sarif | Self::Diff => Some(("lint", "--format sarif and --format diff")),
+            Self::Toml | Self::Sysctl | Self::Ansible | Self::Kubernetes | Self::Systemd | Self::Tuned => {
+                Some(("plan", "--format toml, sysctl, ansible, kubernetes, systemd and tuned"))
+            }
+        }
+    }
 }
 
 /// When to use colour.
@@ -192,6 +248,79 @@ pub(crate) struct ExplainArgs {
     pub(crate) root: PathBuf,
 }
 
+/// `apply`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// The plan's file (tcproof plan -o FILE)
+    pub(crate) plan: PathBuf,
+    /// How long to wait for tcproof confirm before everything is taken back, such as 120s (1s to 1h)
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = window)]
+    pub(crate) confirm: Duration,
+    /// Make the changes without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Show what would be changed, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where the journal is kept
+    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
+    pub(crate) journal: PathBuf,
+}
+
+/// `confirm`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    /// Which change (none: the one that waits)
+    pub(crate) id: Option<String>,
+    /// Where the journal is kept
+    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
+    pub(crate) journal: PathBuf,
+}
+
+/// `rollback`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// Which change (none: the newest that is in effect)
+    #[arg(conflicts_with_all = ["all", "pending"])]
+    pub(crate) id: Option<String>,
+    /// All that are in effect, the newest first
+    #[arg(long, conflicts_with = "pending")]
+    pub(crate) all: bool,
+    /// Only what was never confirmed: for the start of a machine
+    #[arg(long)]
+    pub(crate) pending: bool,
+    /// Also what somebody else has changed since
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Where the journal is kept
+    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
+    pub(crate) journal: PathBuf,
+}
+
+/// `journal`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JournalArgs {
+    /// Which change (none: all)
+    pub(crate) id: Option<String>,
+    /// Where the journal is kept
+    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
+    pub(crate) journal: PathBuf,
+}
+
+/// `undo-watch`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UndoWatchArgs {
+    /// Which change
+    #[arg(long)]
+    pub(crate) id: String,
+    /// Until when, in milliseconds of CLOCK_BOOTTIME
+    #[arg(long)]
+    pub(crate) until: u64,
+    /// Where the journal is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) journal: PathBuf,
+}
+
 /// `lint`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LintArgs {
@@ -218,6 +347,38 @@ pub(crate) struct LintArgs {
     /// Notes too
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// `plan`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
+    pub(crate) window: Duration,
+    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Only what concerns this port (and what concerns the whole host)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Plan from what `check --json` saved, without watching
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "netns", "port", "root"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Take this knob's change too, though it lowers the value or is another way to the same end (repeatable)
+    #[arg(long, value_name = "KNOB", value_parser = knob)]
+    pub(crate) with: Vec<String>,
+    /// Write the plan to this file: TOML, or JSON where it ends in .json
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Exit with 10 when there is something to change
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Exit with 3 when something could not be seen
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
 }
 
 /// `doctor`.
@@ -249,6 +410,8 @@ pub(crate) enum Schema {
     Path,
     /// tcproof lint --json
     Lint,
+    /// tcproof plan --json
+    Plan,
     /// tcproof explain --json
     Explain,
 }
@@ -273,6 +436,16 @@ fn window(text: &str) -> Result<Duration, String> {
         window if window < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
         window if window > LONGEST => Err("too long: at most 1h".into()),
         window => Ok(window),
+    }
+}
+
+/// A knob of the table, by its key or its path.
+fn knob(text: &str) -> Result<String, String> {
+    let key = text.trim_start_matches("/proc/sys/").replace('/', ".");
+    match (knobs::by_key(&key), knobs::nearest(&key)) {
+        (Some(knob), _) => Ok(knob.key.into()),
+        (None, Some(near)) => Err(format!("no such knob in the table; did you mean {near}?")),
+        (None, None) => Err("no such knob in the table (tcproof explain knobs)".into()),
     }
 }
 
@@ -338,6 +511,14 @@ mod tests {
         for text in ["", "0", "G", "-1G", "1.5G", "1X", "99999999999T"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_knob_is_one_of_the_table() {
+        assert_eq!(knob("net.core.somaxconn").as_deref(), Ok("net.core.somaxconn"));
+        assert_eq!(knob("/proc/sys/net/core/somaxconn").as_deref(), Ok("net.core.somaxconn"));
+        assert!(knob("net.ipv4.somaxconn").is_err_and(|why| why.contains("net.core.somaxconn")));
+        assert!(knob("").is_err());
     }
 
     #[test]

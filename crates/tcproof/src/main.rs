@@ -9,14 +9,19 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Format};
+use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = &cli.output;
-    if matches!(output.format(), Format::Sarif | Format::Diff) && !matches!(cli.command, Some(Command::Lint(_))) {
+    let verb = match cli.command {
+        Some(Command::Lint(_)) => "lint",
+        Some(Command::Plan(_)) => "plan",
+        _ => "",
+    };
+    if let Some((only, formats)) = output.format().only_of().filter(|(only, _)| *only != verb) {
         let mut command = Cli::command();
-        command.error(ErrorKind::ArgumentConflict, "only lint has --format sarif and --format diff").exit();
+        command.error(ErrorKind::ArgumentConflict, format!("only {only} has {formats}")).exit();
     }
     let result = match cli.command {
         None => cmd::check::run(&cli.check, output),
@@ -24,6 +29,12 @@ fn main() -> ExitCode {
         Some(Command::Path(args)) => cmd::path::run(&args, output),
         Some(Command::Explain(args)) => cmd::explain::run(&args, output),
         Some(Command::Lint(args)) => cmd::lint::run(&args, output),
+        Some(Command::Apply(args)) => cmd::apply::run(&args, output),
+        Some(Command::Confirm(args)) => cmd::confirm::confirm(&args),
+        Some(Command::Rollback(args)) => cmd::confirm::rollback(&args),
+        Some(Command::Journal(args)) => cmd::journal::run(&args, output),
+        Some(Command::UndoWatch(args)) => cmd::apply::undo_watch(&args),
+        Some(Command::Plan(args)) => cmd::plan::run(&args, output),
         Some(Command::Doctor(args)) => cmd::doctor::run(&args, output),
         Some(Command::Lab(args)) => cmd::lab::run(args, output),
         Some(Command::LabWorker(args)) => return cmd::lab::worker(&args),

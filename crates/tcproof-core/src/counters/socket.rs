@@ -382,7 +382,7 @@ pub(super) static COUNTERS: &[Counter] = &[
         counts: "The shortest round trip of late, in microseconds.",
         counted_by: &["net/ipv4/tcp.c:tcp_get_info"],
         proves: "The round trip without queues, once there was a moment without.",
-        does_not_prove: "That: where a queue never empties it is in it.",
+        does_not_prove: "That there is no queue in it: where one never empties, its wait is part of every round trip.",
         ..INFO
     },
     Counter {

@@ -114,7 +114,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 severity: None,
             },
         ],
-        sources: &["Documentation/networking/ip-sysctl.rst", "net/ipv4/tcp.c tcp_init", "RFC 7323 clause 2.2"],
+        sources: &["Documentation/networking/ip-sysctl.rst", "net/ipv4/tcp.c:tcp_init", "RFC 7323 section 2.2"],
     },
     Knob {
         key: "net.ipv4.tcp_wmem",
@@ -136,8 +136,9 @@ pub(super) static KNOBS: &[Knob] = &[
         undo: Undo::LeavesTraces("buffers that have grown meanwhile stay as large"),
         cost: "connections × bytes not yet acknowledged, at most connections × the third number; counts against \
                tcp_mem and the memory cgroup",
-        limits: "How much a socket holds that is unsent or unacknowledged, overhead included: it begins with the \
-                 second number and grows to the third, to twice what the congestion window needs.",
+        limits: "How much a socket holds that is unsent or unacknowledged, overhead included. The first number is what \
+                 it keeps under memory pressure; it begins with the second, and grows to twice what the congestion \
+                 window needs, at most to the third.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_sndbuf_expand", "include/net/sock.h:sk_stream_memory_free"],
         not: "Is not bounded by wmem_max, and does nothing for a socket that has set SO_SNDBUF. Sends nothing faster \
               that the congestion window or the peer's window holds back.",
@@ -182,7 +183,7 @@ pub(super) static KNOBS: &[Knob] = &[
         ],
         sources: &[
             "Documentation/networking/ip-sysctl.rst",
-            "net/ipv4/tcp.c tcp_init",
+            "net/ipv4/tcp.c:tcp_init",
             "measured on 6.18: 69120 bytes after the handshake at an MSS of 1448, begun with 16384 or with 65536",
         ],
     },
@@ -202,11 +203,12 @@ pub(super) static KNOBS: &[Knob] = &[
         undo: Undo::LeavesTraces("sockets that asked meanwhile keep what they got"),
         cost: "2 × bytes for each socket that asks for as much and is not read",
         limits: "What a program without CAP_NET_ADMIN gets when it sets SO_RCVBUF; the kernel stores twice that. \
-                 Together with tcp_rmem it decides the window scale that a SYN offers.",
+                 Together with tcp_rmem it decides the window scale that a SYN offers. Kernels up to 6.1 show it to \
+                 the host alone.",
         enforced_by: &["net/core/sock.c:sk_setsockopt", "net/ipv4/tcp_output.c:tcp_select_initial_window"],
         not: "Bounds no buffer that TCP grows by itself: tcp_rmem does. Raising it makes no TCP connection faster \
               unless its program sets SO_RCVBUF, which is rarely a good idea.",
-        raising: "Any program may pin twice as much for each of its sockets; the windows of all connections are \
+        raising: "Any program may pin twice as much memory for each of its sockets; the windows of all connections are \
                   offered in coarser steps.",
         lowering: "Programs that set SO_RCVBUF, UDP receivers among them, get less than they need.",
         related: &["net.ipv4.tcp_rmem", "net.core.rmem_default", "net.core.wmem_max"],
@@ -252,10 +254,11 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "the next setsockopt(SO_SNDBUF)"),
         undo: Undo::LeavesTraces("sockets that asked meanwhile keep what they got"),
         cost: "2 × bytes for each socket that asks for as much and whose peer does not take it",
-        limits: "What a program without CAP_NET_ADMIN gets when it sets SO_SNDBUF; the kernel stores twice that.",
+        limits: "What a program without CAP_NET_ADMIN gets when it sets SO_SNDBUF; the kernel stores twice that. \
+                 Kernels up to 6.1 show it to the host alone.",
         enforced_by: &["net/core/sock.c:sk_setsockopt"],
         not: "Bounds no buffer that TCP grows by itself: tcp_wmem does.",
-        raising: "Any program may pin twice as much for each of its sockets.",
+        raising: "Any program may pin twice as much memory for each of its sockets.",
         lowering: "Programs that set SO_SNDBUF get less than they need.",
         related: &["net.ipv4.tcp_wmem", "net.core.wmem_default", "net.core.rmem_max"],
         belongs_to: &["send-buffer"],
@@ -296,7 +299,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "sockets opened afterwards"),
         undo: Undo::LeavesTraces("sockets opened meanwhile keep their size"),
         cost: "bytes for each socket of UDP, netlink or another protocol that is not read",
-        limits: "The receive buffer of UDP, raw, netlink and UNIX sockets that don't set SO_RCVBUF.",
+        limits: "The receive buffer of UDP, raw, netlink and UNIX sockets that don't set SO_RCVBUF. Kernels up to 6.1 \
+                 show it to the host alone.",
         enforced_by: &["net/core/sock.c:sock_init_data_uid"],
         not: "Nothing for TCP, which begins with the middle number of tcp_rmem.",
         raising: "Every such socket on the machine may hold as much.",
@@ -334,7 +338,8 @@ pub(super) static KNOBS: &[Knob] = &[
         effect: Effect::new(EffectBy::New, "sockets opened afterwards"),
         undo: Undo::LeavesTraces("sockets opened meanwhile keep their size"),
         cost: "bytes for each socket of UDP, UNIX or another protocol whose data is not taken",
-        limits: "The send buffer of UDP, raw, netlink and UNIX sockets that don't set SO_SNDBUF.",
+        limits: "The send buffer of UDP, raw, netlink and UNIX sockets that don't set SO_SNDBUF. Kernels up to 6.1 \
+                 show it to the host alone.",
         enforced_by: &["net/core/sock.c:sock_init_data_uid"],
         not: "Nothing for TCP, which begins with the middle number of tcp_wmem.",
         raising: "Every such socket on the machine may hold as much.",
@@ -395,7 +400,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_mem",
-        title: "Memory of all TCP sockets: relaxed again, under pressure, at most",
+        title: "Memory of all TCP sockets: pressure ends, pressure begins, most",
         kind: Kind::Triple { kernel: Bounds::new(0, i64::MAX), sane: Bounds::new(96, 1 << 40) },
         unit: "pages",
         exists: Exists::ALWAYS,
@@ -447,7 +452,7 @@ pub(super) static KNOBS: &[Knob] = &[
                 severity: None,
             },
         ],
-        sources: &["Documentation/networking/ip-sysctl.rst", "net/ipv4/tcp.c tcp_init_mem"],
+        sources: &["Documentation/networking/ip-sysctl.rst", "net/ipv4/tcp.c:tcp_init_mem"],
     },
     Knob {
         key: "net.core.mem_pcpu_rsv",
@@ -516,7 +521,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_moderate_rcvbuf",
-        title: "Receive buffers grow by themselves",
+        title: "Receive buffers grow by themselves (autotuning)",
         kind: Kind::LOOSE_SWITCH,
         unit: "",
         exists: Exists::ALWAYS,
@@ -524,12 +529,12 @@ pub(super) static KNOBS: &[Knob] = &[
         worse_below: None,
         scope: Scope::NAMESPACE,
         effect: Effect::NOW,
-        undo: Undo::LeavesTraces("connections regain their growth, but what they missed meanwhile is lost"),
+        undo: Undo::LeavesTraces("transfers that ran meanwhile were slower"),
         cost: "connections × bytes that wait unread, at most the third number of tcp_rmem each",
         limits: "Whether a receive buffer grows beyond the middle number of tcp_rmem as its reader keeps up.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_rcv_space_adjust"],
         not: "Does nothing for a socket that has set SO_RCVBUF: that never grows.",
-        raising: "None: on is the default.",
+        raising: "Nothing: on is the default.",
         lowering: "Every connection stays at the middle number of tcp_rmem, 64 to 128 KiB of window: \
                    5 to 10 Mbit/s at 100 ms.",
         related: &["net.ipv4.tcp_rmem", "net.core.rmem_max"],
@@ -568,9 +573,9 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_adv_win_scale",
-        title: "Share of the receive buffer that is offered as window, until 6.5",
+        title: "Share of the receive buffer that is offered as window",
         kind: Kind::Number { kernel: Bounds::new(-31, 31), sane: Bounds::new(-31, 31) },
-        unit: "power of two",
+        unit: "",
         exists: Exists::ALWAYS.inert(Version(6, 6)),
         defaults: &[Default::always("2"), Default::since(Version(3, 4), "1")],
         worse_below: None,
@@ -603,7 +608,7 @@ pub(super) static KNOBS: &[Knob] = &[
         key: "net.ipv4.tcp_app_win",
         title: "Share of the first window that is held back for the application",
         kind: Kind::Number { kernel: Bounds::new(0, 31), sane: Bounds::new(0, 31) },
-        unit: "power of two",
+        unit: "",
         exists: Exists::ALWAYS,
         defaults: &[Default::always("31")],
         worse_below: None,
@@ -615,7 +620,7 @@ pub(super) static KNOBS: &[Knob] = &[
                  nothing, and 0 switches it off together with the segment that is kept back.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_init_buffer_space"],
         not: "Gives no application more memory.",
-        raising: "None: 31 is the default and holds back nothing but one segment.",
+        raising: "Nothing: 31 is the default, and holds back no more than one segment.",
         lowering: "1 to 4 withhold half to a sixteenth of the window.",
         related: &["net.ipv4.tcp_rmem", "net.ipv4.tcp_adv_win_scale"],
         belongs_to: &["receive-window"],
@@ -645,11 +650,11 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp_output.c:tcp_select_window", "net/ipv4/tcp_output.c:__tcp_select_window"],
         not: "Makes no window larger.",
         raising: "RFC 9293 discourages shrinking; a peer may send what it was first offered, and it is dropped.",
-        lowering: "None: off is the default.",
+        lowering: "Nothing: off is the default.",
         related: &["net.ipv4.tcp_rmem"],
         belongs_to: &["receive-window"],
         folklore: &[],
-        sources: &["Documentation/networking/ip-sysctl.rst", "RFC 9293 clause 3.8.6", "RFC 7323 clause 2.4"],
+        sources: &["Documentation/networking/ip-sysctl.rst", "RFC 9293 section 3.8.6", "RFC 7323 section 2.4"],
     },
     Knob {
         key: "net.ipv4.tcp_window_scaling",
@@ -667,7 +672,7 @@ pub(super) static KNOBS: &[Knob] = &[
                  larger than 65535 bytes in either direction.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_syn_options", "net/ipv4/tcp_input.c:tcp_parse_options"],
         not: "Makes no window larger by itself: tcp_rmem does.",
-        raising: "None: on is the default.",
+        raising: "Nothing: on is the default.",
         lowering: "No transfer is faster than 64 KiB per round-trip time: 5 Mbit/s at 100 ms.",
         related: &["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"],
         belongs_to: &["receive-window", "send-buffer"],
@@ -678,7 +683,7 @@ pub(super) static KNOBS: &[Knob] = &[
             instead: Instead::Value("1"),
             severity: None,
         }],
-        sources: &["Documentation/networking/ip-sysctl.rst", "RFC 7323 clause 2"],
+        sources: &["Documentation/networking/ip-sysctl.rst", "RFC 7323 section 2"],
     },
     Knob {
         key: "net.ipv4.tcp_workaround_signed_windows",
@@ -697,7 +702,7 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp_output.c:tcp_select_initial_window", "net/ipv4/tcp_output.c:tcp_select_window"],
         not: "Nothing that a peer of this century needs.",
         raising: "The first round trip carries less.",
-        lowering: "None: off is the default.",
+        lowering: "Nothing: off is the default.",
         related: &["net.ipv4.tcp_window_scaling"],
         belongs_to: &["receive-window"],
         folklore: &[Folklore {

@@ -131,7 +131,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_slow_start_after_idle",
-        title: "Begin anew after a pause",
+        title: "Shrink the congestion window after a pause",
         kind: Kind::LOOSE_SWITCH,
         unit: "",
         exists: Exists::ALWAYS,
@@ -151,8 +151,8 @@ pub(super) static KNOBS: &[Knob] = &[
         ],
         not: "Does nothing to algorithms that set the window by themselves, such as bbr, and nothing to the first \
               window of a new connection.",
-        raising: "On, as by default: each answer after a pause takes some round trips more to come to speed.",
-        lowering: "Off: after a pause a whole old window leaves in one burst, though the path may have changed.",
+        raising: "As by default: each answer after a pause takes some round trips more to come to speed.",
+        lowering: "After a pause a whole old window leaves in one burst, though the path may have changed.",
         related: &[ALGORITHM, "net.ipv4.tcp_no_metrics_save"],
         belongs_to: &["congestion-window"],
         folklore: &[],
@@ -177,9 +177,9 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp_metrics.c:tcp_update_metrics", "net/ipv4/tcp_metrics.c:tcp_init_metrics"],
         not: "Speeds up no connection since 5.6: the remembered threshold that held new ones back is no longer used \
               (tcp_no_ssthresh_metrics_save). Cookies of TCP Fast Open are remembered all the same.",
-        raising: "On: retransmission timeouts of new connections begin at a guess, and with SYN cookies off no peer \
-                  counts as known, so a flood displaces old friends too.",
-        lowering: "Off, as by default: nothing bad on current kernels.",
+        raising: "New connections begin without what is known of the path, and with SYN cookies off no peer counts as \
+                  known: during a flood, regular clients are dropped like strangers.",
+        lowering: "Nothing bad on current kernels.",
         related: &["net.ipv4.tcp_no_ssthresh_metrics_save", "net.ipv4.tcp_slow_start_after_idle"],
         belongs_to: &["congestion-window"],
         folklore: &[Folklore {
@@ -207,8 +207,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "Whether the slow-start threshold is left out of what connections to one address inherit.",
         enforced_by: &["net/ipv4/tcp_metrics.c:tcp_init_metrics", "net/ipv4/tcp_metrics.c:tcp_update_metrics"],
         not: "Leaves alone what else is remembered: round trip and reordering.",
-        raising: "On, as by default: nothing.",
-        lowering: "Off: connections begin with the threshold of an earlier, perhaps unlucky one.",
+        raising: "Nothing: on is the default.",
+        lowering: "Connections begin with the threshold of an earlier, perhaps unlucky one.",
         related: &["net.ipv4.tcp_no_metrics_save"],
         belongs_to: &["congestion-window"],
         folklore: &[],
@@ -216,7 +216,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_limit_output_bytes",
-        title: "Bytes of one connection in the queue below TCP",
+        title: "Bytes of one connection in the queue below TCP (TCP Small Queues)",
         kind: Kind::Number { kernel: Bounds::INT, sane: Bounds::new(4096, 1 << 30) },
         unit: "bytes",
         exists: Exists::since(Version(3, 6)),
@@ -272,8 +272,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp.c:tcp_should_autocork"],
         not: "Waits for no timer and no answer: it is neither Nagle's algorithm nor TCP_CORK. TCP_NODELAY does not \
               switch it off.",
-        raising: "On, as by default: a small write waits for the device, some microseconds.",
-        lowering: "Off: more and smaller packets, more CPU on both sides.",
+        raising: "As by default: a small write waits for the device, some microseconds.",
+        lowering: "More and smaller packets, more CPU on both sides.",
         related: &["net.ipv4.tcp_limit_output_bytes"],
         belongs_to: &[],
         folklore: &[],
@@ -281,7 +281,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_min_tso_segs",
-        title: "Least segments in one packet that the device cuts",
+        title: "Least segments in a packet that the device splits (TSO)",
         kind: Kind::Number { kernel: Bounds::new(1, 255), sane: Bounds::new(1, 64) },
         unit: "segments",
         exists: Exists::since(Version(3, 12)),
@@ -304,9 +304,9 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_tso_win_divisor",
-        title: "Share of the congestion window that one packet may take",
+        title: "Share of the window that a packet waits to fill (one n-th)",
         kind: Kind::Number { kernel: Bounds::U8, sane: Bounds::new(0, 32) },
-        unit: "n-th part",
+        unit: "",
         exists: Exists::ALWAYS,
         defaults: &[Default::always("3")],
         worse_below: None,
@@ -327,9 +327,9 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_tso_rtt_log",
-        title: "Up to which round trip packets are made larger",
+        title: "Round-trip time up to which packets are made larger",
         kind: Kind::Number { kernel: Bounds::U8, sane: Bounds::new(0, 31) },
-        unit: "log2 of microseconds",
+        unit: "powers of two of a microsecond",
         exists: Exists::since(Version(5, 18)),
         defaults: &[Default::always("9")],
         worse_below: None,
@@ -421,7 +421,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: PROBING,
-        title: "Find the path's packet size without ICMP",
+        title: "Find the path's packet size (MTU) without ICMP",
         kind: Kind::Choice {
             kernel: Bounds::U8,
             meanings: &[
@@ -590,7 +590,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.ip_no_pmtu_disc",
-        title: "Do not find out the path's packet size (IPv4)",
+        title: "Do not find out the path's packet size (MTU, IPv4)",
         kind: Kind::Choice {
             kernel: Bounds::U8,
             meanings: &[
@@ -658,8 +658,8 @@ pub(super) static KNOBS: &[Knob] = &[
                  else the route is looked up for each packet. For IPv4 and IPv6, while ip_early_demux is on.",
         enforced_by: &["net/ipv4/ip_input.c:ip_rcv_finish_core", "net/ipv6/ip6_input.c:ip6_rcv_finish_core"],
         not: "Changes nothing of what is delivered to whom.",
-        raising: "On, as by default: a host that only forwards looks for sockets that are not there.",
-        lowering: "Off: each packet for this host costs a look-up of its route.",
+        raising: "As by default: a host that only forwards looks for sockets that are not there.",
+        lowering: "Each packet for this host costs a look-up of its route.",
         related: &[],
         belongs_to: &[],
         folklore: &[],
@@ -681,8 +681,8 @@ pub(super) static KNOBS: &[Knob] = &[
                  acknowledgement at the end, instead of one for every few.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_release_cb", "net/ipv4/tcp_input.c:__tcp_ack_snd_check"],
         not: "Delays no acknowledgement of a socket that is not busy.",
-        raising: "On, as by default: peers that pace by acknowledgements get fewer of them.",
-        lowering: "Off: more acknowledgements, more CPU on both sides.",
+        raising: "As by default: peers that pace by acknowledgements get fewer of them.",
+        lowering: "More acknowledgements, more CPU on both sides.",
         related: &["net.ipv4.tcp_comp_sack_nr"],
         belongs_to: &["socket-backlog"],
         folklore: &[],

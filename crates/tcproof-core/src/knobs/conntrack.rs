@@ -46,7 +46,7 @@ pub(super) static KNOBS: &[Knob] = &[
     NF_CONNTRACK_MAX,
     Knob {
         key: ALIAS,
-        title: "Tracked connections, for each namespace (older name)",
+        title: "Most tracked connections of each namespace (older name)",
         scope: Scope::Global { inside: Inside::Absent },
         related: &[MAX, BUCKETS],
         ..NF_CONNTRACK_MAX
@@ -200,7 +200,7 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "The entry of a connection of which one side has sent its FIN, not yet acknowledged.",
         not: "Has nothing to do with tcp_fin_timeout, nor with FIN_WAIT2 of sockets here.",
         raising: "Connections that end without a word stay in the table for longer.",
-        lowering: "A FIN that is retransmitted after it finds no entry.",
+        lowering: "A FIN that is retransmitted later finds no entry.",
         related: &[MAX, CLOSE_WAIT, LAST_ACK],
         ..TIMEOUT
     },
@@ -291,7 +291,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: LOOSE,
-        title: "Connections are picked up in their middle",
+        title: "Connections that are picked up in their middle",
         defaults: &[Default::always("1")],
         limits: "Whether a packet of a connection that is not in the table, and is no SYN, begins an entry; without, \
                  it is INVALID.",
@@ -315,7 +315,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.netfilter.nf_conntrack_tcp_be_liberal",
-        title: "Packets outside of the window are let pass",
+        title: "Packets outside of the window that are let pass",
         limits: "With 1 a packet outside of the window that connection tracking expects is not INVALID, unless it is \
                  a RST.",
         enforced_by: &["net/netfilter/nf_conntrack_proto_tcp.c:tcp_in_window"],
@@ -328,7 +328,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.netfilter.nf_conntrack_acct",
-        title: "Packets and bytes of each tracked connection",
+        title: "Counting of packets and bytes of each tracked connection",
         effect: Effect::new(EffectBy::New, "connections that are tracked from then on"),
         cost: "entries × 32 B",
         limits: "Whether each entry counts its packets and bytes, for conntrack -L and the connbytes match.",
@@ -369,7 +369,7 @@ pub(super) static KNOBS: &[Knob] = &[
 
 const NF_CONNTRACK_MAX: Knob = Knob {
     key: MAX,
-    title: "Tracked connections, for each namespace",
+    title: "Most tracked connections of each namespace",
     kind: Kind::Number { kernel: Bounds::NOT_NEGATIVE, sane: Bounds::new(256, MOST) },
     unit: "entries",
     exists: Exists::ALWAYS.module("nf_conntrack"),

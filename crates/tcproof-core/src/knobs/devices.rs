@@ -20,7 +20,7 @@ pub(super) static KNOBS: &[Knob] = &[
         scope: Scope::GLOBAL,
         effect: Effect::new(EffectBy::All, "at once, from the next packet on"),
         undo: Undo::WriteBack,
-        cost: "CPUs × packets × 1 to 64 KiB, the more the larger GRO and TSO have made them",
+        cost: "CPUs × packets × 1 KiB, up to 64 KiB for packets that GRO or TSO made large",
         limits: "How many packets may wait on a CPU's own queue, which loopback, veth, tunnels and RPS use. More are \
                  dropped, and counted in the second column of /proc/net/softnet_stat.",
         enforced_by: &["net/core/dev.c:enqueue_to_backlog"],
@@ -43,7 +43,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.core.netdev_budget",
-        title: "Packets per round of the receive softirq",
+        title: "Packets per round of the receive softirq (NAPI)",
         kind: Kind::Number { kernel: Bounds::INT, sane: Bounds::new(64, 1 << 20) },
         unit: "packets",
         exists: Exists::ALWAYS,
@@ -190,8 +190,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/core/sysctl_net_core.c:rps_sock_flow_sysctl", "net/core/dev.c:get_rps_cpu"],
         not: "Does nothing by itself: each receive queue needs its rps_flow_cnt, and its rps_cpus, under \
               /sys/class/net.",
-        raising: "Memory; below the number of active flows, they push one another out.",
-        lowering: "0 switches it off.",
+        raising: "Memory.",
+        lowering: "With fewer entries than active flows, they push one another out; 0 switches it off.",
         related: &["net.core.rps_default_mask", "net.core.netdev_max_backlog"],
         belongs_to: &["softirq-cpu"],
         folklore: &[],
@@ -333,7 +333,7 @@ pub(super) static KNOBS: &[Knob] = &[
         scope: Scope::GLOBAL,
         effect: Effect::NOW,
         undo: Undo::WriteBack,
-        cost: "CPUs × packets × 1 to 64 KiB",
+        cost: "CPUs × packets × 1 KiB, up to 64 KiB for packets that GRO made large",
         limits: "How many packets that a program has read on one CPU wait to be freed on the CPU that received \
                  them.",
         enforced_by: &["net/core/skbuff.c:skb_attempt_defer_free"],
@@ -356,7 +356,7 @@ pub(super) static KNOBS: &[Knob] = &[
         scope: Scope::GLOBAL,
         effect: Effect::NOW,
         undo: Undo::WriteBack,
-        cost: "queueing disciplines × packets × 1 to 64 KiB",
+        cost: "queueing disciplines × packets × 1 KiB, up to 64 KiB for packets that TSO splits",
         limits: "How many packets of all CPUs may wait for the one that holds a queueing discipline's lock; more are \
                  dropped with the reason QDISC_BURST_DROP.",
         enforced_by: &["net/core/dev.c:__dev_xmit_skb"],

@@ -26,8 +26,8 @@ pub(super) static KNOBS: &[Knob] = &[
         exists: Exists::ALWAYS,
         defaults: &[Default::computed(
             Version::ALWAYS,
-            "a tenth of the memory that is free at boot, counted in KiB, and at least 8192; systemd, since 240, then \
-             sets 9223372036854775807",
+            "about a tenth of the memory, counted in KiB, and at least 8192 (exactly: of what is free early in boot); \
+             systemd, since 240, then sets 9223372036854775807",
             file_max,
         )],
         worse_below: Some("once so many files are open, every open, socket and accept of the host fails with ENFILE"),
@@ -71,7 +71,8 @@ pub(super) static KNOBS: &[Knob] = &[
         scope: EVERYWHERE,
         effect: Effect::new(EffectBy::New, "the next setrlimit(2), and each time a process's table has to grow"),
         undo: Undo::LeavesTraces("processes that raised their RLIMIT_NOFILE meanwhile keep it"),
-        cost: "none until descriptors are used: then 8 B and two bits for each, of which a table doubles",
+        cost: "none until descriptors are used: then 8 B and two bits for each place in the process's table, which \
+               grows by doubling",
         limits: "How far RLIMIT_NOFILE can be raised, also by root. systemd raises it to 1073741816 at boot unless the \
                  distribution has switched that off, as Debian has.",
         enforced_by: &["kernel/sys.c:do_prlimit", "fs/file.c:expand_files"],

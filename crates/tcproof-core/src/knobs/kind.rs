@@ -65,6 +65,8 @@ impl Bounds {
     pub const INT: Self = Self::new(i32::MIN as i64, i32::MAX as i64);
     /// `int` that must not be negative.
     pub const NOT_NEGATIVE: Self = Self::new(0, i32::MAX as i64);
+    /// Seconds that the kernel keeps as jiffies in an `int`: up to 2147483647 / HZ, here with the slowest clock, HZ = 100.
+    pub const SECONDS: Self = Self::new(-(i32::MAX as i64 / 100), i32::MAX as i64 / 100);
     /// A byte.
     pub const U8: Self = Self::new(0, 255);
     /// Off and on.

@@ -29,8 +29,9 @@ pub(super) static KNOBS: &[Knob] = &[
             "include/net/sock.h:sk_acceptq_is_full",
             "include/net/inet_connection_sock.h:inet_csk_reqsk_queue_is_full",
         ],
-        not: "Raises no queue by itself: a server that asks for 128 still gets 128, and one that already listens \
-              keeps what it has. Makes no server accept faster.",
+        not: "Raises no queue by itself: a server that asks for 128 still gets 128, and one that already listens keeps \
+              what it has. Makes no server accept faster. In a namespace that an ordinary user made (a rootless \
+              container), kernels up to 6.1 do not show it.",
         raising: "A longer queue adds its length divided by the accept rate to every answer; clients give up, and \
                   the server works for connections that are gone.",
         lowering: "SYNs and last ACKs are dropped in bursts.",
@@ -162,8 +163,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "How long a half-open handshake is kept: 5 sends the last SYN-ACK after 31 s and gives up after 63 s, \
                  3 after 15 s. TCP_SYNCNT of the listener goes before it.",
         enforced_by: &["net/ipv4/inet_connection_sock.c:reqsk_timer_handler"],
-        not: "Not the whole truth under load: once a listener's queue is more than half full of old handshakes, the \
-              kernel itself goes down to as few as 2. Has nothing to do with connections that this host opens.",
+        not: "Is no promise under load: while a listener's queue is more than half full, the kernel gives old \
+              handshakes up after as few as 2. Has nothing to do with connections that this host opens.",
         raising: "Half-open handshakes of a flood stay longer.",
         lowering: "Clients on lossy paths fail where a further SYN-ACK would have got through; below 2 it takes one or \
                    two lost packets.",
@@ -240,7 +241,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_abort_on_overflow",
-        title: "Reset instead of patience when the accept queue is full",
+        title: "Reset the client when the accept queue is full",
         kind: Kind::LOOSE_SWITCH,
         unit: "",
         exists: Exists::ALWAYS,
@@ -269,7 +270,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_migrate_req",
-        title: "Handing what waits to another listener when one closes",
+        title: "Hand waiting connections to another listener when one closes",
         kind: Kind::SWITCH,
         unit: "",
         exists: Exists::since(Version(5, 14)),
@@ -450,8 +451,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "How long the chains are that a segment's connection is looked up in. Boot computes the defaults of \
                  tcp_max_tw_buckets, tcp_max_orphans and tcp_max_syn_backlog from it.",
         enforced_by: &["net/ipv4/tcp.c:tcp_init", "net/ipv4/tcp_ipv4.c:tcp_set_hashinfo"],
-        not: "Bounds no count of connections. A negative number is none of a namespace's own: it shares the initial \
-              namespace's, which has so many.",
+        not: "Bounds no count of connections. A negative number means that this namespace has no hash of its own: it \
+              shares the initial namespace's, which has so many buckets.",
         raising: "Memory.",
         lowering: "Longer chains, so more time for each segment when there are many connections.",
         related: &["net.ipv4.tcp_child_ehash_entries", "net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog"],
@@ -475,7 +476,7 @@ pub(super) static KNOBS: &[Knob] = &[
                  rounded up to a power of two, and tcp_max_tw_buckets and tcp_max_syn_backlog are computed from that.",
         enforced_by: &["net/ipv4/tcp_ipv4.c:tcp_set_hashinfo"],
         not: "Nothing for this namespace itself, and nothing for those that exist.",
-        raising: "Memory for each container; a hash that cannot be had falls back to the shared one.",
+        raising: "Memory for each container; where there is no memory for it, the new namespace uses the shared one.",
         lowering: "Few buckets make long chains, and few TIME_WAIT sockets: half as many as buckets.",
         related: &["net.ipv4.tcp_ehash_entries", "net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog"],
         belongs_to: &["time-wait-table"],

@@ -24,14 +24,14 @@ pub(super) static KNOBS: &[Knob] = &[
     UNRES_QLEN_BYTES,
     Knob {
         key: V6_THRESH1,
-        title: "IPv6 neighbours that are never cleaned up",
+        title: "IPv6 neighbours up to which none is cleaned up",
         related: &[V6_THRESH2, V6_THRESH3, V4_THRESH1],
         folklore: &[Folklore { when: |setting: &Use<'_>| is_above(setting, V6_THRESH2), ..ABOVE_THRESH2 }],
         ..GC_THRESH1
     },
     Knob {
         key: V6_THRESH2,
-        title: "IPv6 neighbours from which cleaning is hasty",
+        title: "IPv6 neighbours above which cleaning is forced",
         related: &[V6_THRESH1, V6_THRESH3, V4_THRESH2],
         folklore: &[Folklore { when: |setting: &Use<'_>| is_above(setting, V6_THRESH3), ..ABOVE_THRESH3 }],
         ..GC_THRESH2
@@ -67,7 +67,7 @@ const SCOPE: Scope = Scope::Global { inside: Inside::Absent };
 
 const GC_THRESH1: Knob = Knob {
     key: V4_THRESH1,
-    title: "IPv4 neighbours that are never cleaned up",
+    title: "IPv4 neighbours up to which none is cleaned up",
     kind: Kind::Number { kernel: Bounds::NOT_NEGATIVE, sane: Bounds::new(0, 1 << 24) },
     unit: "neighbours",
     exists: Exists::ALWAYS,
@@ -91,11 +91,11 @@ const GC_THRESH1: Knob = Knob {
 
 const GC_THRESH2: Knob = Knob {
     key: V4_THRESH2,
-    title: "IPv4 neighbours from which cleaning is hasty",
+    title: "IPv4 neighbours above which cleaning is forced",
     defaults: &[Default::always("512")],
     effect: Effect::new(EffectBy::All, "at once, from the next new neighbour on"),
-    limits: "From so many entries on, each new neighbour, but at most once in 5 seconds, throws out what has not been \
-             heard of for 5 seconds, until there are no more than this.",
+    limits: "From so many entries on, a new neighbour makes the kernel throw out those that it has not heard of for 5 \
+             seconds, until there are no more than this; at most once in 5 seconds.",
     enforced_by: &["net/core/neighbour.c:neigh_alloc", "net/core/neighbour.c:neigh_forced_gc"],
     not: "Turns no neighbour away. Entries that are in use stay.",
     raising: "The table grows further before it is cleaned. At or above gc_thresh3 there is nothing left to clean \

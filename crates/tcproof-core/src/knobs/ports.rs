@@ -173,7 +173,7 @@ pub(super) static KNOBS: &[Knob] = &[
         key: UNPRIVILEGED,
         title: "The first port that needs no privilege",
         kind: Kind::Number { kernel: Bounds::new(0, 65_535), sane: Bounds::new(0, 65_535) },
-        unit: "port",
+        unit: "",
         exists: Exists::since(Version(4, 11)),
         defaults: &[Default::since(Version(4, 11), "1024")],
         worse_below: None,
@@ -256,8 +256,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp_ipv4.c:tcp_twsk_unique"],
         not: "Nothing for a server: a client's SYN reopens a TIME_WAIT there without it. Nothing without \
               tcp_timestamps on both sides. Shortens no TIME_WAIT, and does not make them fewer.",
-        raising: "A firewall or NAT on the way that still holds the old connection may drop the new SYN; that old \
-                  segments are told from new ones rests on the peer's timestamps.",
+        raising: "A firewall or NAT on the way that still holds the old connection may drop the new SYN; only the \
+                  peer's timestamps tell old segments from new ones.",
         lowering: "Churn to one destination uses up the ports; with 0 a proxy's connections to services on loopback \
                    too.",
         related: &["net.ipv4.tcp_tw_reuse_delay", TIMESTAMPS, RANGE],
@@ -343,8 +343,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "TIME_WAIT and orphaned FIN_WAIT2 of a namespace together. A connection that closes beyond it is gone \
                  at once, without TIME_WAIT; TCPTimeWaitOverflow counts it.",
         enforced_by: &["net/ipv4/inet_timewait_sock.c:inet_twsk_alloc", "net/ipv4/tcp_minisocks.c:tcp_time_wait"],
-        not: "Frees no ports that are worth having: a port without TIME_WAIT is one whose old segments can hit the \
-              next connection. On a server TIME_WAIT takes no port at all. Shortens no TIME_WAIT.",
+        not: "Lowering it frees ports of a client too early: late segments of the old connection can hit the next one. \
+              On a server TIME_WAIT takes no port at all. Shortens no TIME_WAIT.",
         raising: "256 B for each; needed only where TCPTimeWaitOverflow grows.",
         lowering: "The protection of TIME_WAIT is lost: data of an old connection in a new one, last ACKs that are \
                    answered by a reset. The kernel's documentation says that it must not be lowered.",
@@ -372,7 +372,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_tw_recycle",
-        title: "Fast recycling of TIME_WAIT (removed)",
+        title: "Fast recycling of TIME_WAIT",
         kind: Kind::Choice { kernel: Bounds::INT, meanings: &[(0, "off"), (1, "on")] },
         unit: "",
         exists: Exists::ALWAYS.removed(Version(4, 12)),
@@ -402,7 +402,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_max_orphans",
-        title: "Connections that no program holds any more",
+        title: "Most connections that no program holds any more (orphans)",
         kind: Kind::Number { kernel: Bounds::INT, sane: Bounds::new(256, 1 << 24) },
         unit: "connections",
         exists: Exists::ALWAYS,

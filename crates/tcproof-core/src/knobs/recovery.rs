@@ -74,7 +74,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: SACK,
-        title: "Selective acknowledgements",
+        title: "Selective acknowledgements (SACK)",
         kind: Kind::LOOSE_SWITCH,
         unit: "",
         exists: Exists::ALWAYS,
@@ -89,8 +89,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp_output.c:tcp_syn_options", "net/ipv4/tcp_input.c:tcp_parse_options"],
         not: "Is no danger on a kernel that has its updates: SACK Panic (CVE-2019-11477) was fixed in 5.2 and in all \
               stable trees of June 2019.",
-        raising: "On, as by default: a sender keeps a list of what is missing, and walks it at each acknowledgement.",
-        lowering: "Off: one lost segment is mended per round trip, lost ends of answers wait for a timeout.",
+        raising: "As by default: a sender keeps a list of what is missing, and walks it at each acknowledgement.",
+        lowering: "One lost segment is mended per round trip, lost ends of answers wait for a timeout.",
         related: &["net.ipv4.tcp_dsack", RECOVERY, "net.ipv4.tcp_early_retrans", COMPRESSED],
         belongs_to: &["loss"],
         folklore: &[Folklore {
@@ -105,7 +105,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_dsack",
-        title: "Tell the peer of what arrived twice",
+        title: "Tell the peer of what arrived twice (D-SACK)",
         kind: Kind::LOOSE_SWITCH,
         unit: "",
         exists: Exists::ALWAYS,
@@ -120,8 +120,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp_input.c:tcp_dsack_set", "net/ipv4/tcp_input.c:tcp_send_dupack"],
         not: "Changes nothing for what this host sends: it is the peers that gain by it. Does nothing with tcp_sack \
               off.",
-        raising: "On, as by default: nothing.",
-        lowering: "Off: peers never learn of needless retransmissions, and stay slow on paths that reorder.",
+        raising: "Nothing: on is the default.",
+        lowering: "Peers never learn of needless retransmissions, and stay slow on paths that reorder.",
         related: &[SACK, REORDERING],
         belongs_to: &["loss"],
         folklore: &[Folklore {
@@ -136,7 +136,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: RECOVERY,
-        title: "How losses are detected",
+        title: "How losses are detected (RACK)",
         kind: Kind::Flags {
             kernel: Bounds::U8,
             meanings: &[
@@ -189,7 +189,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_early_retrans",
-        title: "Probe for a lost end of what was sent",
+        title: "Probes for a lost end of what was sent (tail loss probes)",
         kind: Kind::Choice {
             kernel: Bounds::new(0, 4),
             meanings: &[
@@ -224,7 +224,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_frto",
-        title: "Find out whether a timeout was needless",
+        title: "Find out whether a timeout was needless (F-RTO)",
         kind: Kind::Choice { kernel: Bounds::U8, meanings: &[(0, "off"), (1, "on"), (2, "on")] },
         unit: "",
         exists: Exists::ALWAYS,
@@ -238,7 +238,7 @@ pub(super) static KNOBS: &[Knob] = &[
                  back acknowledges the first copies, nothing was lost, and the window is restored.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_enter_loss", "net/ipv4/tcp_input.c:tcp_process_loss"],
         not: "1 and 2 have been the same since 3.10. It shortens no timeout.",
-        raising: "On, as by default: nothing.",
+        raising: "Nothing: on is the default.",
         lowering: "0: a pause of the path, as on mobile links, makes a sender repeat its whole window and begin \
                    slowly.",
         related: &["net.ipv4.tcp_early_retrans", TIMESTAMPS],
@@ -327,7 +327,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: ECN,
-        title: "Explicit congestion notification",
+        title: "Explicit congestion notification (ECN)",
         kind: Kind::Choice {
             kernel: Bounds::new(0, 5),
             meanings: &[
@@ -406,7 +406,7 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "A SYN that is sent again goes out without asking for ECN.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_ecn_clear_syn"],
         not: "Does nothing while this host asks nobody for ECN, as by default.",
-        raising: "On, as by default: a lost SYN costs the connection its ECN.",
+        raising: "As by default: a lost SYN costs the connection its ECN.",
         lowering: "Off, with tcp_ecn = 1: some peers can't be reached.",
         related: &[ECN],
         belongs_to: &["loss"],
@@ -449,7 +449,7 @@ pub(super) static KNOBS: &[Knob] = &[
         key: "net.ipv4.tcp_challenge_ack_limit",
         title: "Challenge acknowledgements per second",
         kind: Kind::Number { kernel: Bounds::INT, sane: Bounds::NOT_NEGATIVE },
-        unit: "per second",
+        unit: "acknowledgements per second",
         exists: Exists::since(Version(3, 6)),
         defaults: &[
             Default::since(Version(3, 6), "100"),
@@ -566,7 +566,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_thin_linear_timeouts",
-        title: "No longer waits for connections with little in flight",
+        title: "Retransmission timeouts that do not double while little is in flight",
         kind: Kind::LOOSE_SWITCH,
         unit: "",
         exists: Exists::ALWAYS,
@@ -580,8 +580,8 @@ pub(super) static KNOBS: &[Knob] = &[
                  the first six times. TCP_THIN_LINEAR_TIMEOUTS asks for the same on one socket.",
         enforced_by: &["net/ipv4/tcp_timer.c:tcp_retransmit_timer", "include/net/tcp.h:tcp_stream_is_thin"],
         not: "Shortens no first timeout.",
-        raising: "On: in an outage all small connections keep sending at the same pace.",
-        lowering: "Off, as by default: the second loss of a segment waits twice as long, the third four times.",
+        raising: "In an outage all small connections keep sending at the same pace.",
+        lowering: "As by default: the second loss of a segment waits twice as long, the third four times.",
         related: &["net.ipv4.tcp_early_retrans"],
         belongs_to: &["loss"],
         folklore: &[],
@@ -602,8 +602,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "Whether small segments that follow each other are sent again as one.",
         enforced_by: &["net/ipv4/tcp_output.c:tcp_retrans_try_collapse"],
         not: "Changes nothing for segments that are full.",
-        raising: "On, as by default: nothing.",
-        lowering: "Off: small segments are sent again one by one. A few broken printers wanted it so.",
+        raising: "Nothing: on is the default.",
+        lowering: "Small segments are sent again one by one. A few broken printers wanted it so.",
         related: &[],
         belongs_to: &["loss"],
         folklore: &[],
@@ -624,8 +624,8 @@ pub(super) static KNOBS: &[Knob] = &[
         limits: "On, the pointer of a segment that comes in is read as RFC 1122 has it, not as all hosts of today.",
         enforced_by: &["net/ipv4/tcp_input.c:tcp_check_urg"],
         not: "Does nothing for data that is not urgent, which is nearly all of it.",
-        raising: "On: the urgent byte is taken for its neighbour, as with telnet, ftp and rlogin.",
-        lowering: "Off, as by default: nothing.",
+        raising: "The urgent byte is taken for its neighbour, as with telnet, ftp and rlogin.",
+        lowering: "Nothing: off is the default.",
         related: &[],
         belongs_to: &[],
         folklore: &[Folklore {

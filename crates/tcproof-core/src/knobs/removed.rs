@@ -39,7 +39,7 @@ const ROUTE_CACHE: Version = Version(3, 6);
 pub(super) static KNOBS: &[Knob] = &[
     Knob {
         key: "net.ipv4.tcp_fack",
-        title: "Forward acknowledgements",
+        title: "Forward acknowledgements, FACK",
         kind: Kind::LOOSE_SWITCH,
         exists: Exists::ALWAYS.inert(Version(4, 15)),
         defaults: &[Default::since(Version(4, 15), "0")],
@@ -52,7 +52,7 @@ pub(super) static KNOBS: &[Knob] = &[
     },
     Knob {
         key: "net.ipv4.tcp_low_latency",
-        title: "Bypass of the prequeue",
+        title: "Low latency by a bypass of the prequeue",
         kind: SWITCH,
         exists: Exists::ALWAYS.inert(Version(4, 14)),
         defaults: &[Default::always("0")],
@@ -143,7 +143,7 @@ pub(super) static KNOBS: &[Knob] = &[
     algorithm_of_old(
         "net.ipv4.tcp_bic_beta",
         "BIC: what is left of the window after a loss",
-        (NUMBER, "of 1024"),
+        (NUMBER, "1024ths"),
         &[Default::always("819")],
     ),
     algorithm_of_old(
@@ -272,18 +272,18 @@ pub(super) static KNOBS: &[Knob] = &[
     tracking(
         "net.ipv4.netfilter.ip_conntrack_tcp_loose",
         "Tracking: connections found in their middle",
-        "switch",
+        "",
         &["net.netfilter.nf_conntrack_tcp_loose"],
     ),
     tracking(
         "net.ipv4.netfilter.ip_conntrack_tcp_be_liberal",
         "Tracking: segments outside the window",
-        "switch",
+        "",
         &["net.netfilter.nf_conntrack_tcp_be_liberal"],
     ),
     tracking(
         "net.ipv4.netfilter.ip_conntrack_tcp_max_retrans",
-        "Tracking: retransmissions that are many",
+        "Tracking: retransmissions after which the timeout is shorter",
         "retransmissions",
         &[],
     ),
@@ -300,7 +300,7 @@ pub(super) static KNOBS: &[Knob] = &[
         // Gone in 4.0 at the latest; there has been no cache to rebuild since 3.6.
         exists: Exists::ALWAYS.inert(ROUTE_CACHE).removed(Version(4, 0)),
         defaults: &[Default::always("4")],
-        limits: "After so many emergencies the routing cache was switched off.",
+        limits: "After so many emergency rebuilds the routing cache was switched off.",
         enforced_by: &["net/ipv4/route.c:rt_caching (until 3.5)"],
         not: "There has been no routing cache for IPv4 since 3.6.",
         ..GONE
@@ -416,7 +416,7 @@ const fn tracking(
         defaults: TRACKED,
         limits: "Was an old name of a knob of connection tracking, kept until 4.8.",
         enforced_by: &["net/netfilter/nf_conntrack_core.c, nf_conntrack_proto_tcp.c (by this name until 4.8)"],
-        not: "Sets nothing: the same name with net.netfilter.nf_conntrack_ before it is the knob.",
+        not: "Sets nothing: the knob is now called net.netfilter.nf_conntrack_ and the rest of this name.",
         related,
         belongs_to: &["conntrack-table"],
         sources: &["Documentation/networking/nf_conntrack-sysctl.rst"],
@@ -432,7 +432,7 @@ const fn peers(key: &'static str, title: &'static str, defaults: &'static [Defau
         // Gone in 3.1 at the latest.
         exists: Exists::ALWAYS.removed(Version(3, 1)),
         defaults,
-        limits: "How often what is known of peers was cleaned up.",
+        limits: "How often what the kernel knows of other hosts was cleaned up.",
         enforced_by: &["net/ipv4/inetpeer.c:peer_check_expire (until 3.0)"],
         not: "Needs no successor: it is cleaned up while it is looked at (inet_peer_threshold, inet_peer_minttl).",
         ..GONE

@@ -4,9 +4,8 @@ use super::{Bounds, Default, Effect, EffectBy, Exists, Folklore, Instead, Kind, 
 use crate::lint::Severity;
 use crate::version::Version;
 
-/// What `proc_dointvec_jiffies` takes: as many seconds as fit an `int` of jiffies, at 100 Hz. With 250 Hz it is
-/// 8 589 934, with 1000 Hz 2 147 483.
-pub(super) const SECONDS_IN_JIFFIES: Bounds = Bounds::new(-(i32::MAX as i64 / 100), i32::MAX as i64 / 100);
+/// What `proc_dointvec_jiffies` takes.
+pub(super) const SECONDS_IN_JIFFIES: Bounds = Bounds::SECONDS;
 
 /// `tcp_init_sock` copies these; a connection that is accepted is a copy of its listener.
 const NEW_SOCKETS: Effect = Effect::new(
@@ -253,7 +252,8 @@ pub(super) static KNOBS: &[Knob] = &[
         enforced_by: &["net/ipv4/tcp.c:__tcp_close", "include/net/tcp.h:tcp_fin_time"],
         not: "Nothing for TIME_WAIT, which is 60 s, fixed when the kernel was built. It seems to help only because \
               sockstat counts FIN_WAIT2 of such sockets as \"tw\". Frees no port, and nothing that a process holds.",
-        raising: "From 61 to 119 sockets wait shorter than with 60, not longer; above 60 each is a whole orphan.",
+        raising: "From 61 to 89 sockets wait shorter than with 60, and up to 119 shorter than the value says; above 60 \
+                  each begins as a whole orphan.",
         lowering: "A peer that takes longer to close its side is answered with a reset.",
         related: &["net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_orphan_retries"],
         belongs_to: &["orphans"],
@@ -276,8 +276,8 @@ pub(super) static KNOBS: &[Knob] = &[
             Folklore {
                 rule: "dangerous",
                 when: |setting: &Use<'_>| setting.number().is_some_and(|n| (61..=3600).contains(&n)),
-                says: "above 60 keeps a whole socket for each closed connection whose peer does not close, for value \
-                       − 60 s and then as long again without; up to 119 that is shorter than 60",
+                says: "above 60 keeps a whole socket for each closed connection whose peer does not close, for value − \
+                       60 s and then as long again without; up to 89 that is shorter than with 60",
                 instead: Instead::Value("60"),
                 severity: None,
             },

@@ -69,6 +69,7 @@ pub static LIMITS: &[&Limit] = &[
 // </limits>
 
 mod congestion_control;
+pub(crate) mod margins;
 pub(crate) mod stall;
 pub(crate) mod throttle;
 

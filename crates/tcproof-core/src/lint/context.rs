@@ -170,7 +170,8 @@ impl<'a> Site<'a> {
     }
 
     /// The line without effect, as a comment. Only where lines are settings: a YAML list would lose its shape. Nor where
-    /// the setting begins within a line (`ExecStart=sh -c 'echo 1 > …; serve'`), as something else stands there, too.
+    /// the setting begins within a line (`ExecStart=sh -c 'echo 1 > …; serve'`), as something else stands there, too; a
+    /// `-` before the key says that somebody has thought of other machines.
     pub fn off(&self, is_safe: bool) -> Option<Correction> {
         let is_lines = matches!(self.file.format, super::Format::Sysctl | super::Format::Tuned | super::Format::Unit);
         let at = self.setting.at;

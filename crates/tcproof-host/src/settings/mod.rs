@@ -10,6 +10,7 @@ mod pattern;
 mod script;
 mod shell;
 mod sysctl;
+mod template;
 mod unit;
 mod yaml;
 
@@ -69,6 +70,7 @@ fn named_format(path: &Path) -> Format {
 
 /// What a file is, by its name, and where that is not enough, by what stands in it. `None` when it is none of ours.
 fn format(path: &Path, text: &str) -> Option<Format> {
+    let path = &*template::filled_in(path);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
@@ -83,7 +85,8 @@ fn format(path: &Path, text: &str) -> Option<Format> {
         _ if [name, stem].iter().any(|part| matches!(*part, "Dockerfile" | "Containerfile")) => Some(Format::Script),
         "dockerfile" => Some(Format::Script),
         _ if is_shell(text) => Some(Format::Script),
-        "conf" if has_section(text, "main") && has_section(text, "sysctl") => Some(Format::Tuned),
+        // Profiles that a package keeps elsewhere have other names than `tuned.conf`.
+        "conf" | "" if has_section(text, "main") && has_section(text, "sysctl") => Some(Format::Tuned),
         "conf" if folder == "sysctl.d" || stem.contains("sysctl") || sets_anything(text) => Some(Format::Sysctl),
         _ => None,
     }
@@ -99,9 +102,15 @@ fn of_yaml(text: &str) -> Option<Format> {
     match () {
         () if has("apiVersion") && has("kind") => Some(Format::Kubernetes),
         () if has("services") => Some(Format::Compose),
-        () if text.lines().any(is_task) => Some(Format::Ansible),
+        () if text.lines().any(is_task) || text.lines().any(is_variable) => Some(Format::Ansible),
         () => None,
     }
+}
+
+/// Whether a line of YAML may give a sysctl a value: `net.core.somaxconn: 4096`, `- {name: net.core.somaxconn, …`.
+fn is_variable(line: &str) -> bool {
+    let key = |text: &str| text.trim_start_matches([' ', '\t', '-', '{', '"', '\'']).starts_with("net.");
+    line.contains(':') && (key(line) || ["key:", "name:"].iter().any(|it| line.split(it).skip(1).any(key)))
 }
 
 fn is_shell(text: &str) -> bool {
@@ -124,6 +133,18 @@ fn sets_anything(text: &str) -> bool {
         Some(TOPS.contains(&top))
     };
     text.lines().any(|line| sets(line) == Some(true))
+}
+
+/// Whether a file that somebody named says anything of sysctls, well or badly: all of it is judged then, and of a
+/// file about something else not a line.
+fn says_anything(text: &str) -> bool {
+    let names = |line: &str| {
+        let first = line.trim_start_matches('-');
+        let word = first.split(|c: char| c.is_whitespace() || "=:".contains(c)).next().unwrap_or_default();
+        word == "sysctl" || word.split_once(['.', '/']).is_some_and(|(top, _)| TOPS.contains(&top))
+    };
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    lines.clone().next().is_none() || lines.any(names)
 }
 
 /// Reads files until there is too much of them.

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use tcproof_core::Absent;
 use tcproof_core::lint::{File, Format, Load, Loader, Tree};
 
-use super::{Budget, expand, format, machine, unparsable, unread};
+use super::{Budget, expand, format, machine, named_format, says_anything, template, unparsable, unread};
 use crate::Root;
 
 /// As for any file of a root.
@@ -108,10 +108,18 @@ impl Walk {
             Ok(bytes) if !bytes.contains(&0) => format(path, &String::from_utf8_lossy(bytes)).is_some(),
             _ => has_known_name(path),
         };
-        if is_named || is_known {
-            let file = self.budget.file(&shown, bytes);
-            self.add(path, file);
+        if !is_named && !is_known {
+            return;
         }
+        let is_else = |text: &str| !is_known && named_format(path) == Format::Sysctl && !says_anything(text);
+        let mut file = match bytes {
+            Ok(bytes) if !bytes.contains(&0) && is_else(&String::from_utf8_lossy(&bytes)) => {
+                unread(&shown, unparsable(&shown, None, "settings such as net.core.somaxconn = 4096"))
+            }
+            bytes => self.budget.file(&shown, bytes),
+        };
+        template::leave_out(&mut file);
+        self.add(path, file);
     }
 
     fn add(&mut self, path: &Path, file: File) {
@@ -121,8 +129,9 @@ impl Walk {
 
 /// Whether a name says what a file is, or at least that it may be one of ours.
 fn has_known_name(path: &Path) -> bool {
+    let path = template::filled_in(path);
     let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("conf" | "yml" | "yaml")) || format(path, "").is_some()
+    matches!(extension, Some("conf" | "yml" | "yaml")) || format(&path, "").is_some()
 }
 
 /// Whether it begins as a script does; only asked where a name tells nothing.

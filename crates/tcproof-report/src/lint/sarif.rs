@@ -2,74 +2,214 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-use tcproof_core::lint::{Finding, Report, Rule, Severity, Tree};
+use serde::Serialize;
+use tcproof_core::lint::{self, Finding, Report, Severity, Tree};
 
 use crate::json::to_text;
 
 /// The report.
 pub fn sarif(tree: &Tree, report: &Report) -> String {
     let used: BTreeSet<_> = report.findings.iter().map(|finding| finding.rule).collect();
-    let rules: Vec<_> = used.iter().filter_map(|slug| Rule::by_slug(slug)).map(rule).collect();
-    let results: Vec<_> = report.findings.iter().map(|finding| result(tree, finding)).collect();
-    let unread: Vec<_> = report
-        .unread
-        .iter()
-        .map(|(path, why)| {
-            let location = json!({"physicalLocation": {"artifactLocation": {"uri": uri(path)}}});
-            json!({"level": "error", "message": {"text": why.to_string()}, "locations": [location]})
-        })
-        .collect();
-    to_text(&json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {"name": "tcproof", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
-            "columnKind": "unicodeCodePoints",
-            "invocations": [{"executionSuccessful": unread.is_empty(), "toolExecutionNotifications": unread}],
-            "results": results,
+    let uris: Vec<_> = tree.files.iter().map(|file| uri(&file.path)).collect();
+    let unread: Vec<_> = report.unread.iter().map(|(path, why)| Notification::new(path, why.to_string())).collect();
+    to_text(&Log {
+        schema: "https://json.schemastore.org/sarif-2.1.0.json",
+        version: "2.1.0",
+        runs: [Run {
+            tool: Tool {
+                driver: Driver {
+                    name: "tcproof",
+                    version: env!("CARGO_PKG_VERSION"),
+                    rules: used.iter().filter_map(|slug| lint::Rule::by_slug(slug)).map(Rule::new).collect(),
+                },
+            },
+            column_kind: "unicodeCodePoints",
+            invocations: [Invocation { execution_successful: unread.is_empty(), tool_execution_notifications: unread }],
+            results: report.findings.iter().map(|finding| Outcome::new(tree, &uris, finding)).collect(),
         }],
-    }))
-}
-
-fn rule(rule: &Rule) -> Value {
-    json!({
-        "id": rule.slug,
-        "shortDescription": {"text": rule.title},
-        "help": {"text": rule.page(), "markdown": rule.page()},
-        "defaultConfiguration": {"level": level(rule.severity)},
     })
 }
 
-fn result(tree: &Tree, finding: &Finding) -> Value {
-    let file = &tree.files[finding.file];
-    let artifact = json!({"uri": uri(&file.path)});
-    let region = json!({
-        "startLine": finding.at.line, "startColumn": finding.at.column, "endColumn": finding.at.end,
-    });
-    let text = match &finding.key {
-        Some(key) => format!("{key}: {}", finding.message),
-        None => finding.message.clone(),
-    };
-    let mut result = json!({
-        "ruleId": finding.rule,
-        "level": level(finding.severity),
-        "message": {"text": text},
-        "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],
-    });
-    if let Some(correction) = &finding.correction {
-        let line = json!({
-            "startLine": correction.number,
-            "startColumn": 1,
-            "endColumn": file.line(correction.number).chars().count() + 1,
-        });
-        let replacement = json!({"deletedRegion": line, "insertedContent": {"text": correction.line}});
-        result["fixes"] = json!([{
-            "description": {"text": if correction.is_safe { "safe" } else { "to be looked at" }},
-            "artifactChanges": [{"artifactLocation": artifact, "replacements": [replacement]}],
-        }]);
+#[derive(Serialize)]
+struct Log<'a> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    version: &'static str,
+    runs: [Run<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Run<'a> {
+    tool: Tool,
+    column_kind: &'static str,
+    invocations: [Invocation; 1],
+    results: Vec<Outcome<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tool {
+    driver: Driver,
+}
+
+#[derive(Serialize)]
+struct Driver {
+    name: &'static str,
+    version: &'static str,
+    rules: Vec<Rule>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    id: &'static str,
+    short_description: Text<&'static str>,
+    help: Help,
+    default_configuration: Level,
+}
+
+#[derive(Serialize)]
+struct Text<T> {
+    text: T,
+}
+
+#[derive(Serialize)]
+struct Help {
+    text: String,
+    markdown: String,
+}
+
+#[derive(Serialize)]
+struct Level {
+    level: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Invocation {
+    execution_successful: bool,
+    tool_execution_notifications: Vec<Notification>,
+}
+
+#[derive(Serialize)]
+struct Notification {
+    level: &'static str,
+    message: Text<String>,
+    locations: [Location<String>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Location<T> {
+    physical_location: PhysicalLocation<T>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PhysicalLocation<T> {
+    artifact_location: Artifact<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<Region>,
+}
+
+#[derive(Serialize)]
+struct Artifact<T> {
+    uri: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Region {
+    start_line: u32,
+    start_column: u32,
+    end_column: u32,
+}
+
+/// What SARIF calls a result.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome<'a> {
+    rule_id: &'static str,
+    level: &'static str,
+    message: Text<String>,
+    locations: [Location<&'a str>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixes: Option<[Fix<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fix<'a> {
+    description: Text<&'static str>,
+    artifact_changes: [Change<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Change<'a> {
+    artifact_location: Artifact<&'a str>,
+    replacements: [Replacement<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Replacement<'a> {
+    deleted_region: Region,
+    inserted_content: Text<&'a str>,
+}
+
+impl Rule {
+    fn new(rule: &lint::Rule) -> Self {
+        Self {
+            id: rule.slug,
+            short_description: Text { text: rule.title },
+            help: Help { text: rule.page(), markdown: rule.page() },
+            default_configuration: Level { level: level(rule.severity) },
+        }
     }
-    result
+}
+
+impl Notification {
+    fn new(path: &str, why: String) -> Self {
+        Self { level: "error", message: Text { text: why }, locations: [Location::new(uri(path), None)] }
+    }
+}
+
+impl<T> Location<T> {
+    fn new(uri: T, region: Option<Region>) -> Self {
+        Self { physical_location: PhysicalLocation { artifact_location: Artifact { uri }, region } }
+    }
+}
+
+impl<'a> Outcome<'a> {
+    fn new(tree: &'a Tree, uris: &'a [String], finding: &'a Finding) -> Self {
+        let (file, uri) = (&tree.files[finding.file], &*uris[finding.file]);
+        let at = finding.at;
+        let region = Region { start_line: at.line, start_column: at.column, end_column: at.end };
+        let text = match &finding.key {
+            Some(key) => format!("{key}: {}", finding.message),
+            None => finding.message.clone(),
+        };
+        let fix = finding.correction.as_ref().map(|correction| {
+            let length = file.line(correction.number).chars().count();
+            let deleted_region = Region {
+                start_line: correction.number,
+                start_column: 1,
+                end_column: u32::try_from(length).unwrap_or(u32::MAX - 1) + 1,
+            };
+            let replacement = Replacement { deleted_region, inserted_content: Text { text: &correction.line } };
+            let description = Text { text: if correction.is_safe { "safe" } else { "to be looked at" } };
+            let change = Change { artifact_location: Artifact { uri }, replacements: [replacement] };
+            [Fix { description, artifact_changes: [change] }]
+        });
+        Self {
+            rule_id: finding.rule,
+            level: level(finding.severity),
+            message: Text { text },
+            locations: [Location::new(uri, Some(region))],
+            fixes: fix,
+        }
+    }
 }
 
 fn level(severity: Severity) -> &'static str {

@@ -91,8 +91,8 @@ fn show(screen: &mut Screen<'_>, tree: &Tree, finding: &Finding) {
         Role::Heading,
         &format!("{key}{}", finding.rule),
     );
-    let (line, mark) =
-        excerpt(&screen.clean(file.line(finding.at.line)), finding.at, screen.style.columns() - INDENT - 2);
+    let (line, at) = shown(screen, file.line(finding.at.line), finding.at);
+    let (line, mark) = excerpt(&line, at, screen.style.columns() - INDENT - 2);
     screen.row(&[Cell::blank(INDENT), Cell::new(Role::Label, "|", 2)], Role::Plain, &bind(&line));
     screen.row(&[Cell::blank(INDENT), Cell::new(Role::Label, "|", 2)], role(finding.severity), &bind(&mark));
     screen.row(&[Cell::blank(INDENT)], Role::Plain, &finding.message);
@@ -106,6 +106,15 @@ fn show(screen: &mut Screen<'_>, tree: &Tree, finding: &Finding) {
         }
     }
     screen.gap();
+}
+
+/// A line as it can be shown, where what is made harmless takes more columns, and where its part then stands.
+fn shown(screen: &Screen<'_>, line: &str, at: Span) -> (String, Span) {
+    let byte = |column: u32| line.char_indices().nth(column as usize - 1).map_or(line.len(), |(byte, _)| byte);
+    let (from, to) = (byte(at.column), byte(at.end));
+    let parts = [&line[..from], &line[from..to], &line[to..]].map(|part| screen.clean(&part.replace('\t', " ")));
+    let column = |parts: &[String]| parts.iter().map(|part| part.chars().count() as u32).sum::<u32>() + 1;
+    (parts.concat(), Span { column: column(&parts[..1]), end: column(&parts[..2]), ..at })
 }
 
 /// A line and the marks below a part of it, cut to the columns there are. The part's beginning is always shown.

@@ -75,9 +75,8 @@ fn json(topic: Topic, args: &ExplainArgs) -> anyhow::Result<String> {
         Topic::Knobs => explain::names_json("knobs", knobs::all().map(|knob| knob.key)),
         Topic::Counters => explain::names_json("counters", counters::all().map(|counter| counter.name)),
         Topic::Rules => explain::names_json("rules", RULES.iter().map(|rule| rule.slug)),
-        Topic::States | Topic::State(_) => {
-            explain::states_json(&states(&Root::with_proc(&args.root)?, &args.netns)?.places)
-        }
+        Topic::States => explain::states_json(None, &states(&Root::with_proc(&args.root)?, &args.netns)?.places),
+        Topic::State(it) => explain::states_json(Some(it), &states(&Root::with_proc(&args.root)?, &args.netns)?.places),
     })
 }
 
@@ -124,25 +123,51 @@ fn topic(name: &str) -> Option<Topic> {
         .or_else(|| knob_called(name).map(Topic::Knob))
         .or_else(|| counters::by_name(name).map(Topic::Counter))
         .or_else(|| State::by_name(name).map(Topic::State))
+        // As ss(8) writes them.
+        .or_else(|| match &*name.to_ascii_uppercase() {
+            "ESTAB" => Some(Topic::State(State::Established)),
+            "UNCONN" => Some(Topic::State(State::Close)),
+            _ => None,
+        })
 }
 
-/// By its key, its path, or the last part of its key where only one ends so.
+/// By its key, its path, or the end of its key where only one ends so: `somaxconn`, `max_syn_backlog`.
 fn knob_called(name: &str) -> Option<&'static Knob> {
     let key = name.trim_start_matches("/proc/sys/").replace('/', ".");
-    let mut ends_so = knobs::all().filter(|knob| knob.key.rsplit('.').next() == Some(&*key));
-    knobs::by_key(&key).or_else(|| ends_so.next().filter(|_| ends_so.next().is_none()))
+    knobs::by_key(&key).or_else(|| match knobs_ending(&key)[..] {
+        [knob] => Some(knob),
+        _ => None,
+    })
+}
+
+/// Those whose key ends so, after a dot; where there are none, after an underscore.
+fn knobs_ending(end: &str) -> Vec<&'static Knob> {
+    let ending = |separator| {
+        let ends_so = move |knob: &&Knob| knob.key.strip_suffix(end).is_some_and(|before| before.ends_with(separator));
+        knobs::all().filter(ends_so).collect::<Vec<_>>()
+    };
+    let found = ending('.');
+    if found.is_empty() && !end.is_empty() { ending('_') } else { found }
 }
 
 /// The nearest name, or where the lists are.
 fn hint(typed: &str) -> String {
-    let names = LIMITS.iter().map(|limit| limit.slug).chain(RULES.iter().map(|rule| rule.slug));
-    let names = names.chain(knobs::all().map(|knob| knob.key)).chain(counters::all().map(|counter| counter.name));
-    let names = names.chain(["limits", "knobs", "counters", "rules", "states"]);
+    let names = || {
+        let names = LIMITS.iter().map(|limit| limit.slug).chain(RULES.iter().map(|rule| rule.slug));
+        let names = names.chain(knobs::all().map(|knob| knob.key)).chain(counters::all().map(|counter| counter.name));
+        names.chain(["limits", "knobs", "counters", "rules", "states"])
+    };
     let several: Vec<_> = counters::called(typed).map(|counter| counter.name).collect();
+    let several = if several.is_empty() { knobs_ending(typed).iter().map(|knob| knob.key).collect() } else { several };
     if several.len() > 1 {
         return format!("it may be {}", several.join(" or "));
     }
-    let near = knobs::nearest_of(typed, names).or_else(|| by_word(typed));
+    let last = |name: &'static str| name.rsplit('.').next().unwrap_or(name);
+    let by_end = || {
+        let end = knobs::nearest_of(typed, names().map(last))?;
+        names().find(|name| last(name) == end)
+    };
+    let near = knobs::nearest_of(typed, names()).or_else(by_end).or_else(|| by_word(typed));
     match near {
         Some(name) => format!("did you mean {name}? (tcproof explain lists the limits)"),
         None => "tcproof explain lists the limits, tcproof explain knobs the knobs".into(),
@@ -167,6 +192,8 @@ mod tests {
         assert!(hint("listen queue").contains("queue"));
         assert!(hint("tcp_max_syn_backlogs").contains("net.ipv4.tcp_max_syn_backlog"));
         assert!(!hint("zzz").contains("did you mean"));
+        assert_eq!(hint("nf_conntrack_max"), "it may be net.netfilter.nf_conntrack_max or net.nf_conntrack_max");
+        assert!(hint("gc_thresh3").contains("net.ipv4.neigh.default.gc_thresh3 or net.ipv6.neigh"));
     }
 
     #[test]
@@ -176,6 +203,15 @@ mod tests {
         }
         assert!(matches!(topic("accept-queue"), Some(Topic::Limit(_))));
         assert!(matches!(topic("placebo"), Some(Topic::Rule(_))));
-        assert!(topic("no-such-thing").is_none());
+        assert!(
+            matches!(topic("max_syn_backlog"), Some(Topic::Knob(knob)) if knob.key.ends_with("tcp_max_syn_backlog"))
+        );
+        for name in ["TIME_WAIT", "time-wait", "TIME-WAIT", "TCP_TIME_WAIT"] {
+            assert!(matches!(topic(name), Some(Topic::State(State::TimeWait))), "{name}");
+        }
+        assert!(matches!(topic("ESTAB"), Some(Topic::State(State::Established))));
+        for name in ["no-such-thing", "", "gc_thresh3", "_"] {
+            assert!(topic(name).is_none(), "{name}");
+        }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
         Schema::Check => print(tcproof_report::json::CHECK_SCHEMA)?,
         Schema::Path => print(tcproof_report::path::SCHEMA)?,
         Schema::Lint => print(tcproof_report::lint::SCHEMA)?,
+        Schema::Plan => print(tcproof_report::plan::SCHEMA)?,
         Schema::Explain => print(tcproof_report::explain::JSON_SCHEMA)?,
     }
     Ok(Exit::Done.into())

@@ -1,5 +1,6 @@
 //! `tcproof lint`: what is wrong with the settings that stand in files.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tcproof_core::Absent;
@@ -17,7 +18,7 @@ pub(crate) fn run(args: &LintArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
     let mut found = lint(&tree);
     let mut failed = false;
     if args.fix {
-        failed = !fix(&tree, &found);
+        failed = !fix(args, &tree, &found);
         tree = read(args)?;
         found = lint(&tree);
     }
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &LintArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
         Format::Json => report::json(&tree, &found),
         Format::Sarif => report::sarif(&tree, &found),
         Format::Diff => report::diff(&tree, &found),
-        Format::Text => report::text(&tree, &found, &style(output, args.verbose, args.quiet)),
+        _ => report::text(&tree, &found, &style(output, args.verbose, args.quiet)),
     };
     print(&text)?;
     Ok(if failed { Exit::Failed } else { exit(&found, args.strict) }.into())
@@ -54,16 +55,22 @@ fn read(args: &LintArgs) -> anyhow::Result<Tree> {
 }
 
 /// Writes what is safe; `false` when a file could not be written.
-fn fix(tree: &Tree, found: &Report) -> bool {
+fn fix(args: &LintArgs, tree: &Tree, found: &Report) -> bool {
     let mut done = true;
     for (index, file) in tree.files.iter().enumerate() {
         let Some(new) = tree.corrected(index, &found.findings, true) else { continue };
+        // What boot loads is named as it is within the root; what the command line names, as it is for this process.
+        let path = match args.paths.is_empty() {
+            true => args.root.join(file.path.trim_start_matches('/')),
+            false => PathBuf::from(&file.path),
+        };
         // Its package would bring the old text back with the next update.
-        if file.is_vendors() {
+        let is_vendors = |path: &Path| ["/usr/lib", "/lib"].iter().any(|folder| path.starts_with(folder));
+        if file.is_vendors() || path.canonicalize().is_ok_and(|real| is_vendors(&real)) {
             eprintln!("tcproof: {}: belongs to a package, left as it is", tcproof_report::sanitize(&file.path));
             continue;
         }
-        match tcproof_apply::replace(file.path.as_ref(), &file.text, &new) {
+        match tcproof_apply::replace(&path, &file.text, &new) {
             Ok(backup) => {
                 let (path, backup) = (file.path.as_str(), backup.display().to_string());
                 let [path, backup] = [path, &backup].map(tcproof_report::sanitize);

@@ -1,12 +1,17 @@
 //! The verbs, one file each, and what they share.
 
+pub(crate) mod apply;
+pub(crate) mod change;
 pub(crate) mod check;
+pub(crate) mod confirm;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod generate;
+pub(crate) mod journal;
 pub(crate) mod lab;
 pub(crate) mod lint;
 pub(crate) mod path;
+pub(crate) mod plan;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -22,6 +27,8 @@ pub(crate) enum Exit {
     Done = 0,
     Failed = 1,
     Unseen = 3,
+    RolledBack = 4,
+    Incomplete = 5,
     Pending = 10,
     Near = 12,
     Limiting = 13,

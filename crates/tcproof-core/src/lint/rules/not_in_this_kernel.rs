@@ -27,7 +27,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::lint::{Context, Finding, Rule, Severity};
+use crate::lint::{Context, Finding, Format, Rule, Severity};
 
 pub(super) static RULE: Rule = Rule {
     slug: "not-in-this-kernel",
@@ -45,12 +45,15 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
             continue;
         }
         let since = knob.exists.since;
-        let (message, severity) = match knob.exists.removed {
-            Some(removed) if removed <= kernel => (format!("gone since {removed}, this is {kernel}"), Severity::Error),
-            _ => (format!("comes with {since}, this is {kernel}"), Severity::Warning),
+        let removed = knob.exists.removed.filter(|removed| *removed <= kernel);
+        let (message, severity) = match removed {
+            Some(removed) => (format!("gone since {removed}, this is {kernel}"), Severity::Error),
+            None => (format!("comes with {since}, this is {kernel}"), Severity::Warning),
         };
         let severity = if site.setting.is_lenient { Severity::Note } else { severity };
-        // Without the key, boot sets nothing with the line or without it.
-        found.push(site.finding(&RULE, knob.key, message).as_severe_as(severity).corrected(site.off(true)));
+        // Without the key, boot sets nothing with the line or without it. But a pattern may meet other keys, too, and
+        // what comes with a later kernel is wanted as soon as that is there.
+        let is_safe = removed.is_some() && !site.setting.is_pattern && site.file.format == Format::Sysctl;
+        found.push(site.finding(&RULE, knob.key, message).as_severe_as(severity).corrected(site.off(is_safe)));
     }
 }

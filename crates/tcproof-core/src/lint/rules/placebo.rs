@@ -45,7 +45,8 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
     for (site, knob, _) in context.knobs() {
         if let Some(since) = knob.exists.inert_since.filter(|since| *since <= context.machine().kernel) {
             let message = format!("the kernel takes the value and does nothing with it, since {since}");
-            found.push(site.finding(&RULE, knob.key, message).corrected(site.off(true)));
+            // Not safe: the value can be read, and somebody may look for it.
+            found.push(site.finding(&RULE, knob.key, message).corrected(site.off(false)));
         }
     }
 }

@@ -28,7 +28,8 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use crate::lint::{Context, Correction, Finding, Rule, Severity, Site};
+use crate::knobs::Kind;
+use crate::lint::{Context, Finding, Format, Rule, Severity, Site};
 
 pub(super) static RULE: Rule = Rule {
     slug: "shadowed",
@@ -48,16 +49,15 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
         if winners.any(|other| other.is_none()) {
             continue;
         }
-        found.extend(finding(site, winner, key));
+        found.extend(finding(context, site, winner, key));
     }
 }
 
-fn finding(site: Site<'_>, winner: Site<'_>, key: &str) -> Option<Finding> {
+fn finding(context: &Context<'_>, site: Site<'_>, winner: Site<'_>, key: &str) -> Option<Finding> {
     let is_here = winner.index == site.index;
     let (path, line) = (&winner.file.path, winner.setting.at.line);
     let place = if is_here { format!("line {line}") } else { format!("{path}, line {line},") };
-    // Safe only where nothing but this file has to be looked at: others may be read without it.
-    let off = || site.off(is_here).map(|off| Correction { is_safe: is_here, ..off });
+    let off = || site.off(is_idle(context, site, winner));
     // What a package brings, nobody can mend, and an administrator is meant to set otherwise.
     if !is_here && site.file.is_vendors() {
         return None;
@@ -71,4 +71,22 @@ fn finding(site: Site<'_>, winner: Site<'_>, key: &str) -> Option<Finding> {
         None => format!("{place} takes the key out again (-{key} without a value): this line changes nothing"),
     };
     Some(site.finding(&RULE, key, message).corrected(off()))
+}
+
+/// Whether every loader ends with the same when the line is taken out. Safe only where nothing but this file has to be
+/// looked at: others may be read without it.
+fn is_idle(context: &Context<'_>, site: Site<'_>, winner: Site<'_>) -> bool {
+    let (setting, key) = (site.setting, &*site.setting.key);
+    // What takes a key out again (`-key`) stops systemd only: procps writes the line.
+    let (Some(knob), Some(wins)) = (context.knob(key), winner.setting.value.as_deref()) else { return false };
+    // procps writes both lines: where the kernel refuses the later value, or takes a part of it, the earlier one stays.
+    // Of names only the machine knows which it refuses, and of port ranges another knob decides.
+    let is_taken =
+        matches!(knob.kind, Kind::Number { .. } | Kind::Choice { .. } | Kind::Flags { .. } | Kind::Triple { .. })
+            && knob.kind.judge(wins).is_ok();
+    // Writing one of these sets others; and of two equal lines systemd writes the first, in its place.
+    let sets_others = key.contains(".conf.") || key.contains("forward");
+    // A comment about the line would be one about the next.
+    let is_allowed = site.file.allows.iter().any(|allow| allow.line == setting.at.line);
+    site.file.format == Format::Sysctl && winner.index == site.index && is_taken && !sets_others && !is_allowed
 }

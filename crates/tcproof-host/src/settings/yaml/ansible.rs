@@ -4,6 +4,7 @@ use tcproof_core::lint::Place;
 
 use super::tree::Node;
 use super::{YamlReader, is_template};
+use crate::settings::TOPS;
 use crate::settings::command::{Scope, setting};
 use crate::settings::shell::{self, Dialect, Letter};
 
@@ -13,12 +14,61 @@ const LOOPS: &[&str] = &["loop", "with_items", "with_list", "with_flattened"];
 /// Lists of tasks in a play or a block.
 const TASKS: &[&str] = &["pre_tasks", "tasks", "post_tasks", "handlers", "block", "rescue", "always"];
 
-/// Reads a document: plays, or tasks.
+/// Reads a document: plays, tasks, or the variables of a role.
 pub(super) fn read(reader: &mut YamlReader<'_>, document: &Node) {
+    for (group, entries) in (1..).zip(variables(document)) {
+        let scope = Scope { place: Place::Host, group };
+        for (key, value) in entries {
+            set(reader, &key.letters(reader.letters), &value.letters(reader.letters), scope, false);
+        }
+    }
     for item in document.items() {
         let group = if item.get("hosts").is_some() { reader.new_group() } else { 0 };
         task(reader, item, group);
     }
+}
+
+/// Whether a document that is neither a manifest nor a list of tasks gives sysctls values.
+pub(super) fn has_variables(document: &Node) -> bool {
+    !variables(document).is_empty()
+}
+
+/// Sysctls and their values.
+type Entries<'n> = Vec<(&'n Node, &'n Node)>;
+
+/// What the variables of a role give sysctls, as far as they look like it: maps of keys, and lists of `name` and
+/// `value`. Each map and list goes alone, as no one knows which are used together.
+fn variables(document: &Node) -> Vec<Entries<'_>> {
+    let mut found = Vec::new();
+    let mut left = vec![document];
+    // A list is none of variables but of tasks.
+    while let Some(node) = left.pop().filter(|_| document.is_map()) {
+        let entries: Entries<'_> = match node.is_map() {
+            true => {
+                node.entries().into_iter().filter(|(key, value)| is_sysctl(key) && value.text().is_some()).collect()
+            }
+            false => node.items().iter().filter_map(|item| named(item)).collect(),
+        };
+        if !entries.is_empty() {
+            found.push(entries);
+        }
+        // `sysctls` are a pod's, wherever its chart puts them.
+        let inner = node.entries().into_iter().filter(|(key, _)| !key.is("sysctls")).map(|(_, value)| value);
+        left.extend(inner.chain(node.items().iter().map(|item| &**item)));
+    }
+    found
+}
+
+/// An item such as `{name: net.core.somaxconn, value: 4096}`.
+fn named(item: &Node) -> Option<(&Node, &Node)> {
+    let one_of = |names: [&str; 2]| names.iter().find_map(|name| item.get(name));
+    let key = one_of(["name", "key"]).filter(|key| is_sysctl(key))?;
+    let is_present = item.get("state").is_none_or(|state| state.is("present"));
+    one_of(["value", "val"]).filter(|value| is_present && value.text().is_some()).map(|value| (key, value))
+}
+
+fn is_sysctl(key: &Node) -> bool {
+    key.text().and_then(|key| key.split_once('.')).is_some_and(|(top, _)| TOPS.contains(&top))
 }
 
 fn task(reader: &mut YamlReader<'_>, node: &Node, group: u32) {
@@ -48,6 +98,9 @@ fn task(reader: &mut YamlReader<'_>, node: &Node, group: u32) {
 type Given<'n> = Option<&'n Node>;
 
 fn sysctl(reader: &mut YamlReader<'_>, task: &Node, module: &Node, scope: Scope) {
+    // A condition may ask whether the kernel has the key at all.
+    let is_lenient = task.get("when").is_some()
+        || ["ignoreerrors", "ignore_errors"].iter().any(|name| module.get(name).or(task.get(name)).is_some());
     if module.is_map() {
         let one_of = |names: [&str; 2]| names.iter().find_map(|name| module.get(name));
         let (Some(key), Some(value)) = (one_of(["name", "key"]), one_of(["value", "val"])) else { return };
@@ -56,7 +109,7 @@ fn sysctl(reader: &mut YamlReader<'_>, task: &Node, module: &Node, scope: Scope)
         for item in items(task) {
             let is_present = state.is_none_or(|state| resolved(state, &item).is_some_and(|state| state.is("present")));
             if let (Some(key), Some(value), true) = (resolved(key, &item), resolved(value, &item), is_present) {
-                set(reader, &key.letters(reader.letters), &value.letters(reader.letters), scope);
+                set(reader, &key.letters(reader.letters), &value.letters(reader.letters), scope, is_lenient);
             }
         }
     } else {
@@ -72,12 +125,12 @@ fn sysctl(reader: &mut YamlReader<'_>, task: &Node, module: &Node, scope: Scope)
         };
         let is_present = given(["state", "state"]).is_none_or(|state| shell::text(state) == "present");
         if let (Some(key), Some(value), true) = (given(["name", "key"]), given(["value", "val"]), is_present) {
-            set(reader, key, value, scope);
+            set(reader, key, value, scope, is_lenient);
         }
     }
 }
 
-fn set(reader: &mut YamlReader<'_>, key: &[Letter], value: &[Letter], scope: Scope) {
+fn set(reader: &mut YamlReader<'_>, key: &[Letter], value: &[Letter], scope: Scope, is_lenient: bool) {
     if is_template(key) || is_template(value) {
         return;
     }
@@ -89,6 +142,7 @@ fn set(reader: &mut YamlReader<'_>, key: &[Letter], value: &[Letter], scope: Sco
         } else if ["n", "no", "off", "f", "false"].contains(&&*value) {
             setting.value = Some("0".into());
         }
+        setting.is_lenient |= is_lenient;
         reader.commands.file.settings.push(setting);
     }
 }

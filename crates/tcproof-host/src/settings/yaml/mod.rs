@@ -49,7 +49,7 @@ fn format(document: &Node) -> Option<Format> {
         Some(Format::Kubernetes)
     } else if document.get("services").is_some_and(Node::is_map) {
         Some(Format::Compose)
-    } else if document.is_list() {
+    } else if document.is_list() || ansible::has_variables(document) {
         Some(Format::Ansible)
     } else {
         None

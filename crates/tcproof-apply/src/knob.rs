@@ -1,0 +1,83 @@
+//! The one place where a knob is written.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use tcproof_core::Absent;
+use tcproof_core::knobs;
+use tcproof_core::plan::Namespace;
+use tcproof_core::snapshot::NetnsId;
+use tcproof_host::{Root, within};
+
+/// Why a knob was not read or written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Its namespace is gone.
+    #[error("{0} is gone")]
+    Gone(String),
+    /// Something else.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What it is, byte for byte, without the line break that the kernel adds.
+///
+/// # Errors
+/// It can't be read there.
+pub fn read(root: &Root, namespace: &Namespace, key: &str) -> Result<String, Trouble> {
+    let path = path(root, key)?;
+    inside(root, namespace, || {
+        let text = fs::read_to_string(&path).map_err(|error| refused("reading", key, &error))?;
+        Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())
+    })
+}
+
+/// Writes it, and reads it back.
+///
+/// # Errors
+/// The kernel refuses, or it reads as something else than was written: it was written all the same.
+pub(crate) fn write(root: &Root, namespace: &Namespace, key: &str, value: &str) -> Result<(), Trouble> {
+    let path = path(root, key)?;
+    inside(root, namespace, || {
+        // One write: a second one, at an offset, would be ignored by the kernel.
+        let written = OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(format!("{value}\n").as_bytes()));
+        written.map_err(|error| refused("writing", key, &error))
+    })?;
+    let reads = read(root, namespace, key)?;
+    let is_same = knobs::by_key(key).map_or(reads == value, |knob| knob.kind.is_same(&reads, value));
+    match is_same {
+        true => Ok(()),
+        false => Err(Trouble::Refused(format!("{key} reads {reads:?} after {value:?} was written"))),
+    }
+}
+
+/// Only keys of the table, so that none leads elsewhere.
+fn path(root: &Root, key: &str) -> Result<PathBuf, Trouble> {
+    match knobs::by_key(key) {
+        Some(knob) => Ok(root.path().join("proc/sys").join(knob.key.replace('.', "/"))),
+        None => Err(Trouble::Refused(format!("{key} is not in the table of knobs"))),
+    }
+}
+
+fn inside<T: Send>(
+    root: &Root,
+    namespace: &Namespace,
+    act: impl FnOnce() -> Result<T, Trouble> + Send,
+) -> Result<T, Trouble> {
+    match namespace.inode {
+        None => act(),
+        Some(inode) => match within(root, NetnsId(inode), |_| act()) {
+            Ok(done) => done,
+            Err(Absent::Gone { .. }) => Err(Trouble::Gone(format!("network namespace {}", namespace.name))),
+            Err(why) => Err(Trouble::Refused(why.to_string())),
+        },
+    }
+}
+
+fn refused(what: &str, key: &str, error: &std::io::Error) -> Trouble {
+    Trouble::Refused(format!("{what} {key}: {error}"))
+}

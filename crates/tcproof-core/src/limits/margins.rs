@@ -1,0 +1,17 @@
+//! What two windows of one host differ by without a reason: the thresholds of [`crate::verify`], here because all are.
+
+/// Loads whose ratio is at most this are comparable: traffic of a few seconds varies by less than that from one window to
+/// the next, while an overload that merely ended, or a client that was switched off, is mostly a larger step.
+pub(crate) const COMPARABLE: f64 = 2.0;
+/// Rates that differ by less than this share of the larger one are the same: what two runs of one load differ by.
+pub(crate) const MARGIN: f64 = 0.2;
+/// Shares of a capacity that differ by less than this are the same: one burst more or less.
+pub(crate) const SHARE_MARGIN: f64 = 0.1;
+/// Of `n` events that come by chance, another window has `n` ± √n. A difference has to be more than so many of that: five
+/// events and then none are just enough.
+pub(crate) const SIGMAS: f64 = 2.1;
+/// A symptom that has shrunk to less than this share, without a finding, is over.
+pub(crate) const RESIDUE: f64 = 0.05;
+/// How often a client tries within a window of some seconds when its handshake is dropped (SYNs at 0, 1 and 3 s): each
+/// counts as a drop, but it is one client.
+pub(crate) const TRIES: f64 = 3.0;

@@ -1,0 +1,174 @@
+//! `tcproof apply`: exactly a plan, taken back unless it is confirmed.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tcproof_apply::{Error, Surroundings};
+use tcproof_core::journal::Outcome;
+use tcproof_core::plan::Plan;
+use tcproof_report::sanitize;
+
+use super::change::{boottime_ms, read_plan, require_root, surroundings, tell};
+use super::Exit;
+use crate::cli::{ApplyArgs, OutputArgs, UndoWatchArgs};
+
+/// How often it is looked whether somebody confirmed.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the watchdog tries to get at the journal when somebody holds it.
+const PATIENCE_MS: u64 = 60_000;
+
+/// Runs it.
+pub(crate) fn run(args: &ApplyArgs, _output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let plan = read_plan(&args.plan)?;
+    plan.validate().map_err(Error::BadPlan)?;
+    if plan.is_empty() {
+        eprintln!("tcproof: the plan changes nothing");
+        return Ok(Exit::Done.into());
+    }
+    for change in &plan.changes {
+        let line = format!("{} in {}: {} → {}", change.knob, change.namespace.name, change.from, change.to);
+        eprintln!("  {}", sanitize(&line));
+    }
+    if args.dry_run {
+        return Ok(Exit::Done.into());
+    }
+    require_root()?;
+    if !args.yes && !agreed()? {
+        return Ok(Exit::Done.into());
+    }
+    let here = surroundings(&args.journal)?;
+    let until_ms = boottime_ms() + u64::try_from(args.confirm.as_millis()).unwrap_or(u64::MAX);
+    // Before anything is changed: from then on the undo does not hang on this process.
+    let mut watchdog = watchdog(args, &plan.id, until_ms)?;
+    let asked_to_stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&asked_to_stop)).context("watching for signals")?;
+    }
+    let exit = match here.apply(&plan, until_ms) {
+        Ok(_) => wait(&here, &plan, until_ms, &asked_to_stop)?,
+        Err(Error::Failed { why, undone }) => {
+            eprintln!("tcproof: {}; what had been changed is taken back:", sanitize(&why));
+            tell(&undone)
+        }
+        Err(error) => {
+            // It has nothing to watch: there is no journal of that name, or it is not ours.
+            let _ = watchdog.kill();
+            let _ = watchdog.wait();
+            return Err(error.into());
+        }
+    };
+    Ok(exit.into())
+}
+
+/// Waits until somebody confirms, or until the time is over.
+fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicBool) -> anyhow::Result<Exit> {
+    eprintln!("tcproof: changed. Keep it with: tcproof confirm (in another shell); Ctrl-C takes it back");
+    let is_terminal = std::io::stderr().is_terminal();
+    let why = loop {
+        let entry = here.entry(&plan.id)?;
+        match entry.closed {
+            Some((Outcome::Confirmed, why)) => {
+                eprintln!("\rtcproof: confirmed {}", sanitize(&why));
+                return Ok(Exit::Done);
+            }
+            Some((Outcome::Incomplete, why)) => {
+                eprintln!("\rtcproof: taken back in part: {}; see tcproof journal {}", sanitize(&why), plan.id);
+                return Ok(Exit::Incomplete);
+            }
+            Some((_, why)) => {
+                eprintln!("\rtcproof: taken back: {}", sanitize(&why));
+                return Ok(Exit::RolledBack);
+            }
+            None => {}
+        }
+        let left = until_ms.saturating_sub(boottime_ms());
+        if left == 0 {
+            break "not confirmed in time";
+        }
+        if asked_to_stop.load(Ordering::Relaxed) {
+            break "interrupted";
+        }
+        if is_terminal {
+            eprint!("\r  taken back in {} s ", left.div_ceil(1000));
+            let _ = std::io::stderr().flush();
+        }
+        sleep(LOOK);
+    };
+    eprintln!("\rtcproof: {why}; taken back:");
+    match here.rollback(Some(&plan.id), why, false) {
+        Ok(rollback) => Ok(tell(&rollback)),
+        // The watchdog was faster, and holds the journal or is done: its word counts.
+        Err(_) => {
+            sleep(10 * LOOK);
+            Ok(match here.entry(&plan.id)?.closed {
+                Some((Outcome::RolledBack, _)) => Exit::RolledBack,
+                _ => Exit::Incomplete,
+            })
+        }
+    }
+}
+
+/// Asks on a terminal; where there is none, nothing is changed without `--yes`.
+fn agreed() -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked here: --yes makes these changes without asking");
+    }
+    eprint!("Make these changes? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Starts the process that takes everything back when this one can't.
+fn watchdog(args: &ApplyArgs, id: &str, until_ms: u64) -> anyhow::Result<Child> {
+    let program = std::env::current_exe().context("looking for this program")?;
+    let mut command = Command::new(program);
+    command.arg("undo-watch").arg("--id").arg(id).arg("--until").arg(until_ms.to_string());
+    command.arg("--journal").arg(&args.journal);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .spawn()
+        .context("starting the process that takes changes back")?;
+    let mut line = String::new();
+    let out = child.stdout.take().context("no pipe to the watchdog")?;
+    std::io::BufReader::new(out).read_line(&mut line).context("waiting for the watchdog")?;
+    anyhow::ensure!(line.trim() == "ready", "the process that takes changes back did not start: nothing was changed");
+    Ok(child)
+}
+
+/// The watchdog: outlives the process, the terminal and the session that started it.
+pub(crate) fn undo_watch(args: &UndoWatchArgs) -> anyhow::Result<ExitCode> {
+    // A session of its own: what happens to the terminal does not reach it.
+    let _ = rustix::process::setsid();
+    let here = surroundings(&args.journal)?;
+    println!("ready");
+    std::io::stdout().flush()?;
+    while boottime_ms() < args.until {
+        if here.entry(&args.id).is_ok_and(|entry| entry.closed.is_some()) {
+            return Ok(Exit::Done.into());
+        }
+        sleep(LOOK);
+    }
+    loop {
+        match here.entry(&args.id) {
+            Ok(entry) if entry.is_pending() => {}
+            // Closed, confirmed, or never begun.
+            _ => return Ok(Exit::Done.into()),
+        }
+        match here.rollback(Some(&args.id), "not confirmed in time", false) {
+            Ok(rollback) if rollback.is_complete() => return Ok(Exit::RolledBack.into()),
+            Ok(_) => return Ok(Exit::Incomplete.into()),
+            Err(error) if boottime_ms() > args.until + PATIENCE_MS => return Err(error.into()),
+            Err(_) => sleep(LOOK),
+        }
+    }
+}

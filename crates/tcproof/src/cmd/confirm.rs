@@ -1,0 +1,50 @@
+//! `tcproof confirm` and `tcproof rollback`: keep a change, or take it back.
+
+use std::process::ExitCode;
+
+use tcproof_report::sanitize;
+
+use super::Exit;
+use super::change::{require_root, surroundings, tell};
+use crate::cli::{ConfirmArgs, RollbackArgs};
+
+/// Keeps what waits.
+pub(crate) fn confirm(args: &ConfirmArgs) -> anyhow::Result<ExitCode> {
+    require_root()?;
+    let here = surroundings(&args.journal)?;
+    let id = here.confirm(args.id.as_deref(), &here.user)?;
+    eprintln!("tcproof: {} stays; tcproof rollback {} takes it back", sanitize(&id), sanitize(&id));
+    Ok(Exit::Done.into())
+}
+
+/// Takes back.
+pub(crate) fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
+    require_root()?;
+    let here = surroundings(&args.journal)?;
+    let why = format!("asked for by {}", here.user);
+    let mut all = Vec::new();
+    if args.pending {
+        all.extend(here.rollback_pending(&why)?);
+    } else if args.all {
+        // The newest first: an older one's values come back last.
+        for id in here.store.ids()?.into_iter().rev() {
+            if here.entry(&id).is_ok_and(|entry| entry.is_in_effect()) {
+                all.push(here.rollback(Some(&id), &why, args.force)?);
+            }
+        }
+    } else {
+        all.push(here.rollback(args.id.as_deref(), &why, args.force)?);
+    }
+    if all.is_empty() {
+        eprintln!("tcproof: nothing to take back");
+        return Ok(Exit::Done.into());
+    }
+    let mut exit = Exit::Done;
+    for rollback in &all {
+        eprintln!("tcproof: {} taken back:", sanitize(&rollback.id));
+        if tell(rollback) == Exit::Incomplete {
+            exit = Exit::Incomplete;
+        }
+    }
+    Ok(exit.into())
+}
