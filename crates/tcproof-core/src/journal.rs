@@ -33,6 +33,18 @@ pub enum Record {
         /// By whom, or by what.
         by: String,
     },
+    /// The lines that outlive a boot are in their file.
+    Persisted {
+        /// When (RFC 3339).
+        at: String,
+    },
+    /// A step's lines were taken out of their file, or not.
+    Unpersisted {
+        /// Which of the steps, from 0.
+        step: usize,
+        /// How that went.
+        result: Undone,
+    },
     /// A step was taken back, or not.
     Undone {
         /// Which of the steps, from 0.
@@ -68,6 +80,18 @@ pub struct Open {
     pub reasons: Vec<String>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+    /// What is written for the next boot once it is confirmed; none where the change is not to outlive this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist: Option<Persist>,
+}
+
+/// What boot is to set, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persist {
+    /// The file.
+    pub path: String,
+    /// For each step its lines, byte for byte: nothing else is ever taken out of the file.
+    pub blocks: Vec<String>,
 }
 
 /// One knob.
@@ -122,6 +146,10 @@ pub struct Entry {
     pub until_ms: Option<u64>,
     /// Who confirmed it.
     pub confirmed: Option<String>,
+    /// Whether its lines for the next boot were written, whatever became of them since.
+    pub is_persisted: bool,
+    /// How taking out each step's lines went, the last word of each.
+    pub unpersisted: BTreeMap<usize, Undone>,
     /// How taking back each step went, the last word of each.
     pub undone: BTreeMap<usize, Undone>,
     /// How and why it ended; none while it is open.
@@ -129,6 +157,19 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What has just begun.
+    pub fn begun(open: Open) -> Self {
+        Self {
+            open,
+            until_ms: None,
+            confirmed: None,
+            is_persisted: false,
+            unpersisted: BTreeMap::new(),
+            undone: BTreeMap::new(),
+            closed: None,
+        }
+    }
+
     /// Reads records; `None` when there is not even the first one: then nothing has been changed.
     ///
     /// # Errors
@@ -142,14 +183,20 @@ impl Entry {
             return Err(alloc::format!("it is of version {found}, and this program reads up to {ours}"));
         }
         let steps = open.steps.len();
-        let mut entry =
-            Self { open: open.clone(), until_ms: None, confirmed: None, undone: BTreeMap::new(), closed: None };
+        if open.persist.as_ref().is_some_and(|persist| persist.blocks.len() != steps) {
+            return Err("its lines for the next boot are not those of its steps".into());
+        }
+        let mut entry = Self::begun(open.clone());
         for record in rest {
             match record {
                 Record::Open(_) => return Err("it is opened twice".into()),
                 Record::Waiting { until_ms } => entry.until_ms = Some(*until_ms),
                 Record::Confirmed { by, .. } => entry.confirmed = Some(by.clone()),
-                Record::Undone { step, .. } if *step >= steps => return Err("a step that was never planned".into()),
+                Record::Undone { step, .. } | Record::Unpersisted { step, .. } if *step >= steps => return Err("a step that was never planned".into()),
+                Record::Persisted { .. } => entry.is_persisted = true,
+                Record::Unpersisted { step, result } => {
+                    entry.unpersisted.insert(*step, result.clone());
+                }
                 Record::Undone { step, result } => {
                     entry.undone.insert(*step, result.clone());
                 }
@@ -162,6 +209,11 @@ impl Entry {
     /// Whether it still waits to be confirmed or taken back.
     pub fn is_pending(&self) -> bool {
         self.confirmed.is_none() && self.closed.is_none()
+    }
+
+    /// Whether it is confirmed, and its lines for the next boot are still to be written.
+    pub fn lacks_lines(&self) -> bool {
+        self.open.persist.is_some() && self.confirmed.is_some() && !self.is_persisted && self.is_in_effect()
     }
 
     /// Whether its changes are in effect, as far as the journal knows.
@@ -198,6 +250,7 @@ mod tests {
             boot_id: "b".into(),
             reasons: vec!["because".into()],
             steps: vec![step("a"), step("b"), step("c")],
+            persist: None,
         }
     }
 
@@ -218,9 +271,29 @@ mod tests {
     fn it_is_pending_until_it_is_confirmed_or_closed() {
         assert!(entry(&[]).is_pending() && entry(&[]).is_in_effect());
         let confirmed = Record::Confirmed { at: "now".into(), by: "root".into() };
-        assert!(!entry(&[confirmed.clone()]).is_pending() && entry(&[confirmed]).is_in_effect());
+        let confirmed = entry(&[confirmed]);
+        assert!(!confirmed.is_pending() && confirmed.is_in_effect());
         let closed = Record::Closed { at: "now".into(), outcome: Outcome::RolledBack, why: "not confirmed".into() };
-        assert!(!entry(&[closed.clone()]).is_pending() && !entry(&[closed]).is_in_effect());
+        let closed = entry(&[closed]);
+        assert!(!closed.is_pending() && !closed.is_in_effect());
+    }
+
+    #[test]
+    fn lines_are_lacking_from_the_confirmation_until_they_are_written_or_it_is_taken_back() {
+        let persist = Some(Persist { path: "/x".into(), blocks: vec!["a".into(), "b".into(), "c".into()] });
+        let opened = Record::Open(Open { persist, ..open() });
+        let confirmed = Record::Confirmed { at: "now".into(), by: "root".into() };
+        let closed = |outcome| Record::Closed { at: "now".into(), outcome, why: "x".into() };
+        let lacks = |rest: &[Record]| {
+            let records: Vec<_> = core::iter::once(opened.clone()).chain(rest.iter().cloned()).collect();
+            Entry::of(&records).expect("good").expect("opened").lacks_lines()
+        };
+        assert!(!lacks(&[]), "nothing is written before it is confirmed");
+        assert!(lacks(&[confirmed.clone()]) && lacks(&[confirmed.clone(), closed(Outcome::Confirmed)]));
+        assert!(!lacks(&[confirmed.clone(), Record::Persisted { at: "now".into() }]));
+        assert!(!lacks(&[confirmed, closed(Outcome::RolledBack)]));
+        let short = Some(Persist { path: "/x".into(), blocks: Vec::new() });
+        assert!(Entry::of(&[Record::Open(Open { persist: short, ..open() })]).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use self::side::Side;
 use crate::diagnose::{Diagnosis, diagnose};
 use crate::finding::{Headroom, State, Subject};
 use crate::interval::Interval;
-use crate::limits::margins::{COMPARABLE, MARGIN, RESIDUE, SHARE_MARGIN, SIGMAS};
+use crate::limits::margins::{COMPARABLE, MARGIN, SHARE_MARGIN, SIGMAS};
 use crate::plan::Reason;
 
 /// Limits that hold back flows, so that goodput is what a change has to raise.
@@ -247,7 +247,7 @@ fn by_symptom(sides: &[Side<'_>; 2], rows: &mut Vec<Row>) -> (Outcome, String) {
             (Outcome::Unknown, "nothing of it was seen in the window before".into())
         }
         Change::Same => (Outcome::NoEffect, times),
-        Change::Better if e1 / s1 <= e0 / s0 * RESIDUE => improved(&sides[1], times),
+        Change::Better if e1 <= 0.0 => improved(&sides[1], times),
         Change::Better => (Outcome::Better, times),
     }
 }

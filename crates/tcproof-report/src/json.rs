@@ -53,7 +53,10 @@ pub fn read(text: &str) -> Result<Saved, String> {
     }
     let head: Head = serde_json::from_str(text).map_err(|error| placed(&error))?;
     if head.schema != "tcproof/check/1" {
-        return Err(format!("schema: expected \"tcproof/check/1\", as check --json writes it, found {:?}", head.schema));
+        return Err(format!(
+            "schema: expected \"tcproof/check/1\", as check --json writes it, found {:?}",
+            head.schema
+        ));
     }
     serde_json::from_str(text).map_err(|error| placed(&error))
 }

@@ -253,9 +253,16 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct ApplyArgs {
     /// The plan's file (tcproof plan -o FILE)
     pub(crate) plan: PathBuf,
-    /// How long to wait for tcproof confirm before everything is taken back, such as 120s (1s to 1h)
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = window)]
-    pub(crate) confirm: Duration,
+    /// How long to wait for tcproof confirm before everything is taken back, such as 120s (1s to 1h); or verified: watch
+    /// before and after, keep what cured or helped, take back the rest
+    #[arg(long, value_name = "TIME|verified", default_value = "120s", value_parser = confirmation)]
+    pub(crate) confirm: Confirmation,
+    /// With --confirm verified: how long to watch, before and after
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
+    pub(crate) window: Duration,
+    /// With --confirm verified: keep the changes whatever it says
+    #[arg(long)]
+    pub(crate) keep: bool,
     /// Make the changes without asking
     #[arg(long)]
     pub(crate) yes: bool,
@@ -265,6 +272,15 @@ pub(crate) struct ApplyArgs {
     /// Where the journal is kept
     #[arg(long, value_name = "DIR", default_value = JOURNAL)]
     pub(crate) journal: PathBuf,
+}
+
+/// What confirms an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// A person, within that time.
+    Within(Duration),
+    /// That the symptom is gone, or less.
+    Verified,
 }
 
 /// `confirm`.
@@ -451,6 +467,13 @@ fn knob(text: &str) -> Result<String, String> {
 
 fn kernel(text: &str) -> Result<Version, String> {
     Version::of_release(text).ok_or_else(|| "expected a version such as 6.12".into())
+}
+
+fn confirmation(text: &str) -> Result<Confirmation, String> {
+    match text {
+        "verified" => Ok(Confirmation::Verified),
+        text => window(text).map(Confirmation::Within),
+    }
 }
 
 /// Bytes: a whole number with K, M, G or T, each 1024 of the one before.

@@ -61,7 +61,11 @@ fn fixture(rule: &str, name: &str) -> Vec<String> {
     let path = paths.into_iter().find(|path| path.file_stem().is_some_and(|stem| stem == name));
     let path = path.unwrap_or_else(|| panic!("{}: there is no {name}", folder.display()));
     let shown = path.strip_prefix(self::folder()).expect("below it").to_str().expect("UTF-8").to_string();
-    if path.is_dir() { vec!["--root".into(), shown] } else { [vec![shown], MACHINE.map(String::from).to_vec()].concat() }
+    if path.is_dir() {
+        vec!["--root".into(), shown]
+    } else {
+        [vec![shown], MACHINE.map(String::from).to_vec()].concat()
+    }
 }
 
 #[test]

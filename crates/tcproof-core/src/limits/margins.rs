@@ -10,8 +10,6 @@ pub(crate) const SHARE_MARGIN: f64 = 0.1;
 /// Of `n` events that come by chance, another window has `n` ± √n. A difference has to be more than so many of that: five
 /// events and then none are just enough.
 pub(crate) const SIGMAS: f64 = 2.1;
-/// A symptom that has shrunk to less than this share, without a finding, is over.
-pub(crate) const RESIDUE: f64 = 0.05;
 /// How often a client tries within a window of some seconds when its handshake is dropped (SYNs at 0, 1 and 3 s): each
 /// counts as a drop, but it is one client.
 pub(crate) const TRIES: f64 = 3.0;

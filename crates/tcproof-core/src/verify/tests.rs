@@ -40,6 +40,18 @@ fn herd(listen: Listen, opened: u64, dropped: u64) -> Host {
         .grew("TcpExt.ListenOverflows", dropped)
 }
 
+/// A listener that turned away so many last ACKs without an overflow, as with TCP_DEFER_ACCEPT.
+fn rude(opened: u64, turned_away: u32) -> Host {
+    let listen = web().backlog(1_024).queues(&[200]).drops(0, turned_away);
+    Host::new().listener(listen).grew("Tcp.PassiveOpens", opened).grew("TcpExt.ListenDrops", turned_away.into())
+}
+
+/// A listener that does not tell what it drops.
+fn blind(opened: u64) -> Host {
+    let listen = web().backlog(1_024).queues(&[200]).without_drops();
+    Host::new().listener(listen).grew("Tcp.PassiveOpens", opened)
+}
+
 #[test]
 fn accept_queue() {
     let long = || web().backlog(1_024).queues(&[200]);
@@ -58,7 +70,11 @@ fn accept_queue() {
         ("tenfold load", herd(web(), 10_000, 3_000), TooDifferent),
         ("no traffic", herd(long(), 0, 0), TooDifferent),
         ("closed", Host::new().grew("Tcp.PassiveOpens", 1_200), Unknown),
-        ("unread", herd(long().without_drops(), 1_200, 0).without("TcpExt.ListenOverflows"), Unknown),
+        ("unread", blind(1_200).without("TcpExt.ListenOverflows"), Unknown),
+        ("the namespace's unread", herd(long(), 1_200, 0).without("TcpExt.ListenOverflows"), Unknown),
+        ("one of two, unread", blind(1_200).listener(Listen::at("0.0.0.0:81")), Unknown),
+        ("its own unread, but it is alone", blind(1_200), Cured),
+        ("turns away what is no overflow", rude(1_200, 90), Cured),
         ("load unread", herd(long(), 1_200, 0).without("Tcp.PassiveOpens"), Unknown),
         ("one reading", herd(long(), 1_200, 0).before(|s| s.at = Duration::from_secs(5)), Unknown),
     ];
@@ -92,6 +108,18 @@ fn a_flood_that_ends_is_no_cure() {
     let answer = |before, after| verify(&reasons()[1..2], &before, &after).outcome;
     assert_eq!(answer(cookies(1_000, 90_000, 0), cookies(1_000, 0, 0)), TooDifferent);
     assert_eq!(answer(cookies(1_000, 900, 900), cookies(1_000, 0, 0)), Cured);
+    assert_eq!(answer(cookies(9_000, 900, 900), cookies(9_000, 100, 100)), Better);
+}
+
+#[test]
+fn what_still_drops_is_not_cured_though_no_finding_is_left() {
+    let host = |dropped| {
+        let host = Host::new().grew("TcpExt.TCPTimeWaitOverflow", dropped).sockstat("TCP.tw", 9, 9);
+        Observation::new(host.grew("Tcp.ActiveOpens", 90_000).interval().clone())
+    };
+    let reason = Reason { subject: Subject::Host, ..reasons().swap_remove(3) };
+    let answer = |after| verify(core::slice::from_ref(&reason), &host(900), &host(after)).outcome;
+    assert_eq!([answer(0), answer(9), answer(880)], [Cured, Better, NoEffect]);
 }
 
 fn ports(used: u32, range: &str, opened: u64) -> Host {
@@ -120,7 +148,14 @@ fn ephemeral_ports() {
         ("unread", ports(24_000, wide, 2_400).ns(|ns| ns.sockets.ports = no_permission("sock_diag")), Unknown),
     ];
     table("ephemeral-ports", &ports(28_000, narrow, 2_300), &cases);
-    table("ephemeral-ports", &ports(20_000, narrow, 2_300), &[("worse", ports(28_000, narrow, 2_300), Worse)]);
+    let cases = [
+        ("worse", ports(28_000, narrow, 2_300), Worse),
+        ("fewer for fewer connections", ports(13_000, narrow, 1_450), NoEffect),
+        ("fewer for as many", ports(13_000, narrow, 2_300), Cured),
+    ];
+    table("ephemeral-ports", &ports(20_000, narrow, 2_300), &cases);
+    let idle = ports(20_000, narrow, 0);
+    table("ephemeral-ports", &idle, &[("no traffic before", ports(13_000, narrow, 2_300), TooDifferent)]);
 }
 
 fn tracked(entries: u64, max: u64, opened: u64, dropped: u64) -> Host {
@@ -194,6 +229,7 @@ fn receive_window() {
         ("three times the flows", two, TooDifferent),
         ("twice the flows", receiver(Some(received(80_512))).flow(received(80_512).cookie(2)), NoEffect),
         ("no flow", receiver(None), TooDifferent),
+        ("another namespace's", receiver(None).flow_elsewhere("peer", roomy(20e6)), TooDifferent),
         ("flows unread", unread_flows(), Unknown),
     ];
     table("receive-window", &receiver(Some(received(80_512))), &cases);

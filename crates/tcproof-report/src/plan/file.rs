@@ -70,7 +70,9 @@ fn unknown_schema(schema: &str) -> String {
     let version = |schema: &str| schema.strip_prefix("tcproof/plan/").and_then(|version| version.parse::<u32>().ok());
     match (version(schema), version(SCHEMA)) {
         (Some(theirs), Some(ours)) if theirs > ours => {
-            format!("schema: {schema} is of a newer tcproof: this one reads {SCHEMA}; apply it with the one that made it")
+            format!(
+                "schema: {schema} is of a newer tcproof: this one reads {SCHEMA}; apply it with the one that made it"
+            )
         }
         _ => format!("schema: expected {SCHEMA:?}, found {schema:?}"),
     }

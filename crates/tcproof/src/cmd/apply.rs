@@ -9,21 +9,28 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tcproof_apply::{Error, Surroundings};
-use tcproof_core::journal::Outcome;
+use tcproof_core::journal;
 use tcproof_core::plan::Plan;
-use tcproof_report::sanitize;
+use tcproof_core::verify::{Observation, Outcome, verify};
+use tcproof_host::{Options, Scope, allow_many_files, observe};
+use tcproof_report::{sanitize, verify as report};
 
 use super::change::{boottime_ms, read_plan, require_root, surroundings, tell};
-use super::Exit;
-use crate::cli::{ApplyArgs, OutputArgs, UndoWatchArgs};
+use super::check::ProgressLine;
+use super::{Exit, print, style};
+use crate::cli::{ApplyArgs, Confirmation, OutputArgs, UndoWatchArgs};
 
 /// How often it is looked whether somebody confirmed.
 const LOOK: Duration = Duration::from_millis(100);
+/// What a change needs before it is felt by those that come next.
+const SETTLE: Duration = Duration::from_secs(1);
+/// What watching and judging may take beyond the window, before the watchdog takes everything back.
+const LEEWAY: Duration = Duration::from_secs(60);
 /// How long the watchdog tries to get at the journal when somebody holds it.
 const PATIENCE_MS: u64 = 60_000;
 
 /// Runs it.
-pub(crate) fn run(args: &ApplyArgs, _output: &OutputArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let plan = read_plan(&args.plan)?;
     plan.validate().map_err(Error::BadPlan)?;
     if plan.is_empty() {
@@ -37,12 +44,24 @@ pub(crate) fn run(args: &ApplyArgs, _output: &OutputArgs) -> anyhow::Result<Exit
     if args.dry_run {
         return Ok(Exit::Done.into());
     }
+    let then = plan.changes.iter().find_map(|change| change.then.as_ref());
+    if let (Confirmation::Verified, Some(then)) = (args.confirm, then) {
+        bail!("nothing is felt before somebody does this: {}; give it time with --confirm 600s", sanitize(then));
+    }
     require_root()?;
     if !args.yes && !agreed()? {
         return Ok(Exit::Done.into());
     }
     let here = surroundings(&args.journal)?;
-    let until_ms = boottime_ms() + u64::try_from(args.confirm.as_millis()).unwrap_or(u64::MAX);
+    let before = match args.confirm {
+        Confirmation::Verified => Some(observation(args.window)?),
+        Confirmation::Within(_) => None,
+    };
+    let waits = match args.confirm {
+        Confirmation::Verified => SETTLE + args.window + LEEWAY,
+        Confirmation::Within(time) => time,
+    };
+    let until_ms = boottime_ms() + u64::try_from(waits.as_millis()).unwrap_or(u64::MAX);
     // Before anything is changed: from then on the undo does not hang on this process.
     let mut watchdog = watchdog(args, &plan.id, until_ms)?;
     let asked_to_stop = Arc::new(AtomicBool::new(false));
@@ -50,7 +69,10 @@ pub(crate) fn run(args: &ApplyArgs, _output: &OutputArgs) -> anyhow::Result<Exit
         signal_hook::flag::register(signal, Arc::clone(&asked_to_stop)).context("watching for signals")?;
     }
     let exit = match here.apply(&plan, until_ms) {
-        Ok(_) => wait(&here, &plan, until_ms, &asked_to_stop)?,
+        Ok(_) => match before {
+            Some(before) => verified(&here, &plan, &before, args, output, &asked_to_stop)?,
+            None => wait(&here, &plan, until_ms, &asked_to_stop)?,
+        },
         Err(Error::Failed { why, undone }) => {
             eprintln!("tcproof: {}; what had been changed is taken back:", sanitize(&why));
             tell(&undone)
@@ -72,11 +94,11 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
     let why = loop {
         let entry = here.entry(&plan.id)?;
         match entry.closed {
-            Some((Outcome::Confirmed, why)) => {
+            Some((journal::Outcome::Confirmed, why)) => {
                 eprintln!("\rtcproof: confirmed {}", sanitize(&why));
                 return Ok(Exit::Done);
             }
-            Some((Outcome::Incomplete, why)) => {
+            Some((journal::Outcome::Incomplete, why)) => {
                 eprintln!("\rtcproof: taken back in part: {}; see tcproof journal {}", sanitize(&why), plan.id);
                 return Ok(Exit::Incomplete);
             }
@@ -106,11 +128,47 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
         Err(_) => {
             sleep(10 * LOOK);
             Ok(match here.entry(&plan.id)?.closed {
-                Some((Outcome::RolledBack, _)) => Exit::RolledBack,
+                Some((journal::Outcome::RolledBack, _)) => Exit::RolledBack,
                 _ => Exit::Incomplete,
             })
         }
     }
+}
+
+/// Keeps the changes if the symptom that they are for is gone or less, and takes them back otherwise.
+fn verified(
+    here: &Surroundings,
+    plan: &Plan,
+    before: &Observation,
+    args: &ApplyArgs,
+    output: &OutputArgs,
+    asked_to_stop: &AtomicBool,
+) -> anyhow::Result<Exit> {
+    sleep(SETTLE);
+    let after = observation(args.window)?;
+    // What the plan leaves to people is not judged.
+    let is_for = |number: usize| plan.changes.iter().any(|change| change.findings.contains(&number));
+    let reasons: Vec<_> = (1..).zip(&plan.findings).filter(|(n, _)| is_for(*n)).map(|(_, it)| it.clone()).collect();
+    let verification = verify(&reasons, before, &after);
+    print(&report::text(&verification, &style(output, false, false)))?;
+    let outcome = verification.outcome;
+    let helped = matches!(outcome, Outcome::Cured | Outcome::Better);
+    if (helped || args.keep) && !asked_to_stop.load(Ordering::Relaxed) {
+        here.confirm(Some(&plan.id), &format!("verification: {}", outcome.as_str()))?;
+        return Ok(Exit::Done);
+    }
+    let why = format!("verification: {}", outcome.as_str());
+    eprintln!("tcproof: {why}; taken back:");
+    Ok(tell(&here.rollback(Some(&plan.id), &why, false)?))
+}
+
+fn observation(window: Duration) -> anyhow::Result<Observation> {
+    allow_many_files();
+    let options = Options { root: "/".into(), window, scope: Scope::All };
+    let mut line = ProgressLine::new(window, true);
+    let interval = observe(&options, &mut |progress| line.show(progress))?;
+    line.clear();
+    Ok(Observation::new(interval))
 }
 
 /// Asks on a terminal; where there is none, nothing is changed without `--yes`.

@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tcproof_apply::journal::Store;
 use tcproof_apply::{Rollback, Surroundings};
 use tcproof_core::journal::{Step, Undone};
-use tcproof_host::{Root, settings};
+use tcproof_host::Root;
 use tcproof_report::sanitize;
 
 use super::Exit;
@@ -30,11 +30,6 @@ pub(crate) fn surroundings(journal: &Path) -> anyhow::Result<Surroundings> {
 /// The host's name, as plans have it.
 pub(crate) fn host_name(root: &Root) -> String {
     root.read("proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().to_string())
-}
-
-/// Its kernel release.
-pub(crate) fn kernel(root: &Root) -> String {
-    root.read("proc/sys/kernel/osrelease").map_or_else(|_| settings::machine(root).kernel.to_string(), |it| it.trim().into())
 }
 
 /// Who asked: behind sudo, the person and not root.
@@ -69,7 +64,10 @@ pub(crate) fn tell(rollback: &Rollback) -> Exit {
     match rollback.is_complete() {
         true => Exit::RolledBack,
         false => {
-            eprintln!("tcproof: not everything could be taken back: what is left is said above (tcproof rollback {})", rollback.id);
+            eprintln!(
+                "tcproof: not everything could be taken back: what is left is said above (tcproof rollback {})",
+                rollback.id
+            );
             Exit::Incomplete
         }
     }
@@ -85,7 +83,9 @@ fn line(step: &Step, result: &Undone) -> String {
         Undone::Untouched => format!("{place}: it is {old}"),
         Undone::Gone => format!("{place}: gone, and the change with it"),
         Undone::ChangedByOthers(is) => {
-            format!("{place}: left alone: it is {is}, which somebody else wrote after {new}; before, it was {old} (--force)")
+            format!(
+                "{place}: left alone: it is {is}, which somebody else wrote after {new}; before, it was {old} (--force)"
+            )
         }
         Undone::Failed(why) => format!("{place}: {why}; still to be done: sysctl -w \"{knob}={old}\" there"),
     }
@@ -97,5 +97,5 @@ pub(crate) const JOURNAL: &str = "/var/lib/tcproof/journal";
 /// Reads a plan's file.
 pub(crate) fn read_plan(path: &Path) -> anyhow::Result<tcproof_core::plan::Plan> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{}", path.display()))
+    tcproof_report::plan::read(&text).with_context(|| format!("{}", path.display()))
 }

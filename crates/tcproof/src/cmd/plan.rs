@@ -107,7 +107,9 @@ fn saved(file: &Path) -> anyhow::Result<Found> {
     let root = Root::new("/");
     let is_of_here = tcproof_host::knob(&root, "kernel.hostname").value().is_some_and(|name| *name == saved.host.name);
     let namespaces = match is_of_here {
-        true => Some(tcproof_host::namespaces(&root, &Scope::All)?.into_iter().map(|(name, id)| (name, id.0)).collect()),
+        true => {
+            Some(tcproof_host::namespaces(&root, &Scope::All)?.into_iter().map(|(name, id)| (name, id.0)).collect())
+        }
         false => None,
     };
     Ok(Found {
