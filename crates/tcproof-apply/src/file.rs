@@ -1,12 +1,16 @@
 //! Replaces a file so that at every instant either the old or the new text stands there, and keeps the old one beside it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// Backups beside one file; a person is asked to tidy up before there are more.
 const MAX_BACKUPS: u32 = 99;
+/// A file of settings has a few lines.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// Why a file was not replaced; it is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -54,28 +58,98 @@ pub fn replace(path: &Path, old: &str, new: &str) -> Result<PathBuf, Error> {
     if bytes != old.as_bytes() {
         return refused("it was changed meanwhile");
     }
-    let Some(folder) = path.parent() else { return refused("it has no folder") };
-    let temporary = tempfile::Builder::new().prefix(".tcproof-").tempfile_in(folder);
-    let mut temporary = temporary.map_err(|error| failed(path, "writing beside it", error))?;
-    let write = |file: &mut File| {
-        file.write_all(new.as_bytes())?;
-        file.set_permissions(metadata.permissions())?;
-        // Only root may give a file away; whoever else can replace it has it as their own afterwards.
-        let (uid, gid) = (rustix::fs::Uid::from_raw(metadata.uid()), rustix::fs::Gid::from_raw(metadata.gid()));
-        if metadata.uid() != rustix::process::geteuid().as_raw()
-            || metadata.gid() != rustix::process::getegid().as_raw()
-        {
-            rustix::fs::fchown(&*file, Some(uid), Some(gid))?;
-        }
-        file.sync_all()
-    };
-    write(temporary.as_file_mut()).map_err(|error| failed(path, "writing beside it", error))?;
+    let temporary = beside(path, new.as_bytes(), Some(&metadata))?;
     let backup = back_up(path)?;
-    temporary.persist(path).map_err(|error| failed(path, "putting the new one in its place", error.error))?;
-    // Without this the old name may come back after a loss of power.
-    let folder = File::open(folder).and_then(|folder| folder.sync_all());
-    folder.map_err(|error| failed(path, "syncing its folder", error))?;
+    let put = temporary.persist(path);
+    put.map_err(|error| failed(path, "putting the new one in its place", error.error))?;
+    sync_folder(path)?;
     Ok(backup)
+}
+
+/// Makes a file, or replaces its bytes, without a backup: for a file of which every byte that is not ours is kept.
+///
+/// # Errors
+/// Refused where it is not a regular file or no longer holds `old`, failed where the system says so.
+pub(crate) fn swap(path: &Path, old: Option<&[u8]>, new: &[u8]) -> Result<(), Error> {
+    let metadata = match old {
+        None => None,
+        Some(_) => Some(fs::symlink_metadata(path).map_err(|error| failed(path, "looking at it", error))?),
+    };
+    let temporary = beside(path, new, metadata.as_ref())?;
+    still_holds(path, old)?;
+    let put = match old {
+        // A file that came meanwhile is somebody's.
+        None => temporary.persist_noclobber(path),
+        Some(_) => temporary.persist(path),
+    };
+    put.map_err(|error| failed(path, "putting the new one in its place", error.error))?;
+    sync_folder(path)
+}
+
+/// Removes a file for good.
+///
+/// # Errors
+/// As of [`swap`].
+pub(crate) fn remove(path: &Path, old: &[u8]) -> Result<(), Error> {
+    still_holds(path, Some(old))?;
+    fs::remove_file(path).map_err(|error| failed(path, "removing it", error))?;
+    sync_folder(path)
+}
+
+/// The bytes of a file that is to be swapped; `None` where there is none.
+///
+/// # Errors
+/// Refused where it is something else than a regular file, or far too long.
+pub(crate) fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let refused = |why| Err(Error::Refused { path: path.into(), why });
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, "looking at it", error)),
+    };
+    match () {
+        () if !metadata.is_file() => refused("not a regular file"),
+        () if metadata.nlink() > 1 => refused("it has other names (hard links), which would keep the old text"),
+        () if metadata.len() > MOST_BYTES => refused("it has more than 4 MiB"),
+        () => fs::read(path).map(Some).map_err(|error| failed(path, "reading it", error)),
+    }
+}
+
+fn still_holds(path: &Path, old: Option<&[u8]>) -> Result<(), Error> {
+    match bytes(path)?.as_deref() == old {
+        true => Ok(()),
+        false => Err(Error::Refused { path: path.into(), why: "it was changed meanwhile" }),
+    }
+}
+
+/// The new bytes in a file beside it, on the disk; with the old one's owner and mode, or for all to read.
+fn beside(path: &Path, new: &[u8], old: Option<&Metadata>) -> Result<NamedTempFile, Error> {
+    let Some(folder) = path.parent() else {
+        return Err(Error::Refused { path: path.into(), why: "it has no folder" });
+    };
+    let write = || {
+        let mut temporary = tempfile::Builder::new().prefix(".tcproof-").tempfile_in(folder)?;
+        let file = temporary.as_file_mut();
+        file.write_all(new)?;
+        file.set_permissions(old.map_or_else(|| Permissions::from_mode(0o644), Metadata::permissions))?;
+        if let Some(old) = old {
+            // Only root may give a file away; whoever else can replace it has it as their own afterwards.
+            let (uid, gid) = (rustix::fs::Uid::from_raw(old.uid()), rustix::fs::Gid::from_raw(old.gid()));
+            if old.uid() != rustix::process::geteuid().as_raw() || old.gid() != rustix::process::getegid().as_raw() {
+                rustix::fs::fchown(&*file, Some(uid), Some(gid))?;
+            }
+        }
+        file.sync_all()?;
+        Ok(temporary)
+    };
+    write().map_err(|error| failed(path, "writing beside it", error))
+}
+
+/// Without this the old name may come back after a loss of power.
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(path);
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| failed(path, "syncing its folder", error))
 }
 
 /// Gives the old file a second name: nothing is copied, so nothing can be lost.
@@ -101,7 +175,7 @@ fn failed(path: &Path, step: &'static str, error: std::io::Error) -> Error {
 #[allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();

@@ -234,6 +234,7 @@ mod tests {
             boot_id: "b".into(),
             reasons: Vec::new(),
             steps: Vec::new(),
+            persist: None,
         }
     }
 

@@ -192,7 +192,9 @@ impl Entry {
                 Record::Open(_) => return Err("it is opened twice".into()),
                 Record::Waiting { until_ms } => entry.until_ms = Some(*until_ms),
                 Record::Confirmed { by, .. } => entry.confirmed = Some(by.clone()),
-                Record::Undone { step, .. } | Record::Unpersisted { step, .. } if *step >= steps => return Err("a step that was never planned".into()),
+                Record::Undone { step, .. } | Record::Unpersisted { step, .. } if *step >= steps => {
+                    return Err("a step that was never planned".into());
+                }
                 Record::Persisted { .. } => entry.is_persisted = true,
                 Record::Unpersisted { step, result } => {
                     entry.unpersisted.insert(*step, result.clone());
@@ -213,7 +215,14 @@ impl Entry {
 
     /// Whether it is confirmed, and its lines for the next boot are still to be written.
     pub fn lacks_lines(&self) -> bool {
-        self.open.persist.is_some() && self.confirmed.is_some() && !self.is_persisted && self.is_in_effect()
+        let is_kept = self.closed.as_ref().is_none_or(|(outcome, _)| *outcome == Outcome::Confirmed);
+        self.open.persist.is_some() && self.confirmed.is_some() && !self.is_persisted && is_kept
+    }
+
+    /// Whether any of its lines for the next boot are in their file, as far as the journal knows.
+    pub fn has_lines(&self) -> bool {
+        let is_out = |how: &Undone| matches!(how, Undone::Restored | Undone::Untouched);
+        self.is_persisted && (self.unpersisted.is_empty() || !self.unpersisted.values().all(is_out))
     }
 
     /// Whether its changes are in effect, as far as the journal knows.
@@ -289,7 +298,7 @@ mod tests {
             Entry::of(&records).expect("good").expect("opened").lacks_lines()
         };
         assert!(!lacks(&[]), "nothing is written before it is confirmed");
-        assert!(lacks(&[confirmed.clone()]) && lacks(&[confirmed.clone(), closed(Outcome::Confirmed)]));
+        assert!(lacks(core::slice::from_ref(&confirmed)) && lacks(&[confirmed.clone(), closed(Outcome::Confirmed)]));
         assert!(!lacks(&[confirmed.clone(), Record::Persisted { at: "now".into() }]));
         assert!(!lacks(&[confirmed, closed(Outcome::RolledBack)]));
         let short = Some(Persist { path: "/x".into(), blocks: Vec::new() });

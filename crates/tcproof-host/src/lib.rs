@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use everywhere::{Everywhere, counter, everywhere, knob, namespaces, within};
+pub use netns::initial_netns;
 pub use observe::observe;
 pub use root::Root;
 

@@ -9,7 +9,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tcproof_core::Absent;
 use tcproof_core::snapshot::{NetnsId, Pid, Unseen, unit_of};
 
-use crate::{Error, Root, Scope, mounts, procfs};
+use crate::{Error, Root, Scope, mounts, procfs, within};
 
 /// A knob that only the initial namespace shows.
 const GLOBAL_KNOB: &str = "proc/sys/net/core/netdev_max_backlog";
@@ -48,6 +48,19 @@ pub(crate) fn is_initial(root: &Root) -> bool {
     root.exists(GLOBAL_KNOB)
 }
 
+/// The initial network namespace, whose knobs boot sets; `None` where it can't be seen, as in a container.
+pub fn initial_netns(root: &Root) -> Option<NetnsId> {
+    if is_initial(root) {
+        return inode(root, "proc/thread-self/ns/net");
+    }
+    let first = inode(root, "proc/1/ns/net")?;
+    within(root, first, is_initial).ok()?.then_some(first)
+}
+
+fn inode(root: &Root, path: &str) -> Option<NetnsId> {
+    rustix::fs::stat(root.path().join(path)).ok().map(|stat| NetnsId(stat.st_ino))
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -64,7 +77,7 @@ struct Candidate {
 
 /// Finds the namespaces of the scope.
 pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
-    let inode = |path: &str| rustix::fs::stat(root.path().join(path)).ok().map(|stat| NetnsId(stat.st_ino));
+    let inode = |path: &str| inode(root, path);
     let own = inode("proc/thread-self/ns/net").unwrap_or_default();
     let initial = match is_initial(root) {
         true => Some(own),

@@ -159,7 +159,8 @@ fn what_holds_now_is_read_where_it_is_recorded() {
     let writers: Vec<_> = now.writers.iter().map(|writer| writer.what.as_str()).collect();
     insta::assert_snapshot!(writers.join("\n"), @r#"
     tuned sets the knobs of its profile "throughput-performance" (/etc/tuned/active_profile)
-    kubelet sets knobs of vm and kernel, and kube-proxy those of connection tracking (/var/lib/kubelet)
+    kube-proxy sets connection tracking (/var/lib/kubelet)
+    kubelet and its network plugin switch forwarding on (/var/lib/kubelet)
     "#);
     fs::remove_dir_all(host.path("proc")).unwrap();
     assert!(host.boot().now.is_none());
@@ -306,4 +307,20 @@ fn formats_go_by_name_and_content() {
     let tree = host.named(&["here/nginx.conf", "here/other.yml", "here/notes.txt"]);
     let formats: Vec<Format> = tree.files.iter().map(|file| file.format).collect();
     assert_eq!(formats, [Format::Sysctl, Format::Kubernetes, Format::Script], "what is named is read");
+}
+
+#[test]
+fn a_file_about_something_else_is_not_read_as_sysctls() {
+    let host = Host::new();
+    let puppet = "class a {\n  sysctl::parameters { 'a':\n    values => {\n      'net.core.somaxconn' => 4096,\n    },\n  }\n}\n";
+    host.put("a.pp", puppet);
+    host.put("nginx.conf", "worker_processes 4;\nevents {}\nhttp {\n  server_names_hash = 1;\n}\n# net.a = 1\n");
+    host.put("limits", "net.core.somaxconn 4096\nnet.ipv4.tcp_sack\n");
+    host.put("empty", "# nothing yet\n");
+    host.put("90-web.conf.j2", "net.core.somaxconn = {{ somaxconn }}\nnet.ipv4.tcp_sack = 1\n");
+    let tree = host.named(&["a.pp", "nginx.conf", "limits", "empty", "90-web.conf.j2"]);
+    let about: Vec<(bool, usize, usize)> =
+        tree.files.iter().map(|file| (file.unread.is_none(), file.settings.len(), file.strays.len())).collect();
+    // In the order in which they are named; that they are read by name is their load's affair.
+    assert_eq!(about, [(false, 0, 0), (false, 0, 0), (true, 0, 2), (true, 0, 0), (true, 1, 0)], "{}", shown(&tree));
 }

@@ -1,7 +1,7 @@
 //! `tcproof journal`: what was changed, when, by whom, why, and how it ended.
 
 use serde::Serialize;
-use tcproof_core::journal::{Entry, Outcome, Step};
+use tcproof_core::journal::{Entry, Outcome, Step, Undone};
 
 use crate::Style;
 use crate::json::to_text;
@@ -43,6 +43,9 @@ pub fn text(lines: &[Line], style: &Style) -> String {
             let text = format!("{knob} in {}: {} → {new}{undone}", namespace.name, old.replace('\t', " "));
             screen.row(&[Cell::blank(4)], Role::Plain, &text);
         }
+        if let Some((role, text)) = of_file(entry) {
+            screen.row(&[Cell::blank(4)], role, &text);
+        }
         for reason in &open.reasons {
             screen.row(&[Cell::blank(4), Cell::new(Role::Label, "why", 5)], Role::Plain, reason);
         }
@@ -64,8 +67,24 @@ fn state(entry: &Entry) -> (Role, String) {
     }
 }
 
-fn in_words(how: &tcproof_core::journal::Undone) -> String {
-    use tcproof_core::journal::Undone;
+/// What became of the lines for the next boot.
+fn of_file(entry: &Entry) -> Option<(Role, String)> {
+    let path = &entry.open.persist.as_ref()?.path;
+    let left = entry.unpersisted.values().find(|how| matches!(how, Undone::ChangedByOthers(_) | Undone::Failed(_)));
+    Some(match left {
+        Some(Undone::Failed(why)) => (Role::Limiting, format!("lines still in {path}: {why}")),
+        Some(_) => (Role::Limiting, format!("lines left in {path}, which somebody edited")),
+        None if entry.lacks_lines() => {
+            (Role::Near, format!("not yet in {path}: tcproof confirm {} writes it", entry.open.id))
+        }
+        None if entry.is_pending() => (Role::Label, format!("once confirmed, boot sets it too: {path}")),
+        None if entry.has_lines() => (Role::Plain, format!("boot sets it too: {path}")),
+        None if entry.is_persisted => (Role::Label, format!("taken out of {path}")),
+        None => (Role::Label, format!("never in {path}")),
+    })
+}
+
+fn in_words(how: &Undone) -> String {
     match how {
         Undone::Restored => "as before".into(),
         Undone::Untouched => "never changed".into(),
@@ -86,6 +105,7 @@ pub fn json(lines: &[Line]) -> String {
             why: entry.closed.as_ref().map(|(_, why)| why.as_str()),
             reasons: &entry.open.reasons,
             steps: &entry.open.steps,
+            persisted: entry.open.persist.as_ref().filter(|_| entry.has_lines()).map(|it| &*it.path),
             unreadable: None,
         },
         Ok(None) => Change { state: "never-begun", ..Change::of(id) },
@@ -121,12 +141,25 @@ struct Change<'a> {
     why: Option<&'a str>,
     reasons: &'a [String],
     steps: &'a [Step],
+    /// The file by which boot sets it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persisted: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<&'a str>,
 }
 
 impl<'a> Change<'a> {
     fn of(id: &'a str) -> Self {
-        Self { id, at: None, user: None, state: "", why: None, reasons: &[], steps: &[], unreadable: None }
+        Self {
+            id,
+            at: None,
+            user: None,
+            state: "",
+            why: None,
+            reasons: &[],
+            steps: &[],
+            persisted: None,
+            unreadable: None,
+        }
     }
 }

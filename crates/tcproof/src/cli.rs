@@ -12,7 +12,7 @@ use crate::cmd::change::JOURNAL;
 /// Name the TCP limit that refuses, drops, leaks or slows connections on this host: whose it is, with which evidence, and
 /// what to do about it.
 ///
-/// Without a command it is `tcproof check`. Reads only; changes nothing.
+/// Without a command it is `tcproof check`, which reads only and changes nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tcproof", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -60,15 +60,15 @@ pub(crate) enum Command {
     /// Say what is wrong with the settings in files: sysctl.d as boot reads it, pods, containers, units, scripts
     #[command(after_help = LINT_FORMATS)]
     Lint(LintArgs),
+    /// Turn what check finds into the smallest safe changes: reviewed first, done by nobody but you
+    #[command(after_help = PLAN_FORMATS)]
+    Plan(PlanArgs),
     /// Make the changes of a plan, and take them back unless they are confirmed
     Apply(ApplyArgs),
     /// Keep a change that waits for its confirmation
     Confirm(ConfirmArgs),
     /// Take a change back
     Rollback(RollbackArgs),
-    /// Turn what check finds into the smallest safe changes: reviewed first, done by nobody but you
-    #[command(after_help = PLAN_FORMATS)]
-    Plan(PlanArgs),
     /// Show what was changed here, when, by whom, why, and how it ended
     Journal(JournalArgs),
     /// Say what can and cannot be seen here, why, and what would change it
@@ -263,6 +263,12 @@ pub(crate) struct ApplyArgs {
     /// With --confirm verified: keep the changes whatever it says
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Once confirmed, have boot set the values too: lines in /etc/sysctl.d/60-tcproof.conf
+    #[arg(long)]
+    pub(crate) persist: bool,
+    /// The folder of that file
+    #[arg(long, value_name = "DIR", default_value = tcproof_apply::persist::FOLDER, hide = true)]
+    pub(crate) sysctl_dir: PathBuf,
     /// Make the changes without asking
     #[arg(long)]
     pub(crate) yes: bool,

@@ -116,7 +116,12 @@ impl Place {
     fn state(&self) -> String {
         let (_, text) = self.run(&["journal", "--json"]);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        json["changes"].as_array().and_then(|all| all.last()).map_or("none", |it| it["state"].as_str().unwrap()).into()
+        json["changes"]
+            .as_array()
+            .and_then(|all| all.last())
+            .and_then(|it| it["state"].as_str())
+            .unwrap_or("none")
+            .into()
     }
 }
 

@@ -269,7 +269,8 @@ fn many_listeners() -> Result<Vec<TcpListener>, String> {
 fn help_of_every_verb() {
     insta::assert_snapshot!("help", stdout(["--help"]));
     insta::assert_snapshot!("help_short", stdout(["-h"]));
-    for verb in ["check", "path", "explain", "doctor", "lab", "schema", "completions", "man"] {
+    let verbs = ["check", "path", "explain", "lint", "apply", "confirm", "rollback", "journal", "doctor"];
+    for verb in verbs.into_iter().chain(["lab", "schema", "completions", "man"]) {
         insta::assert_snapshot!(format!("help_{verb}"), stdout([verb, "--help"]));
     }
     assert_eq!(stdout(["--version"]), format!("tcproof {}\n", env!("CARGO_PKG_VERSION")));

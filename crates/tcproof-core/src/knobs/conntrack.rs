@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use super::timers::SECONDS_IN_JIFFIES;
 use super::{
-    Bounds, Default, Effect, EffectBy, Exists, Folklore, Inside, Instead, Kind, Knob, Machine, Scope, Undo, Use,
+    Bounds, Default, Effect, EffectBy, Exists, Folklore, Inside, Instead, Kind, Knob, Machine, Scope, Undo, Use, by_key,
 };
 use crate::lint::Severity;
 use crate::version::Version;
@@ -241,9 +241,9 @@ pub(super) static KNOBS: &[Knob] = &[
                 rule: "dangerous",
                 when: |setting: &Use<'_>| setting.number().is_some_and(|n| (1..TIMEWAIT_LEN).contains(&n)),
                 says: "shorter than the 60 seconds of TIME_WAIT: NAT may reuse the port while an endpoint still has \
-                       the old connection in TIME_WAIT",
+                       the old connection in TIME_WAIT; it does no harm where nothing is translated",
                 instead: Instead::Value("60"),
-                severity: None,
+                severity: Some(Severity::Note),
             },
             WRONG_UNIT,
         ],
@@ -395,14 +395,20 @@ const NF_CONNTRACK_MAX: Knob = Knob {
     folklore: &[
         Folklore {
             rule: "out-of-step",
-            when: |setting: &Use<'_>| match (setting.number(), setting.other_number(BUCKETS)) {
-                (Some(max), Some(buckets)) => max <= MOST && is_long(max, buckets),
-                _ => false,
-            },
+            when: |setting: &Use<'_>| has_long_chains(setting) && !has_buckets_of_boot(setting),
             says: "more than four entries for each of the nf_conntrack_buckets: when the table fills, each packet \
                    searches chains of eight and more. Raise the buckets with it",
             instead: Instead::Unknown,
             severity: None,
+        },
+        Folklore {
+            rule: "out-of-step",
+            when: |setting: &Use<'_>| has_long_chains(setting) && has_buckets_of_boot(setting),
+            says: "more than four entries for each of the nf_conntrack_buckets that boot gives: when the table fills, \
+                   each packet searches chains of eight and more. Raise the buckets with it, unless the module's \
+                   option hashsize does so already",
+            instead: Instead::Unknown,
+            severity: Some(Severity::Note),
         },
         Folklore {
             rule: "dangerous",
@@ -528,6 +534,17 @@ fn whole_pages(machine: &Machine, buckets: u64) -> Option<u64> {
 /// Whether so many entries make long chains of so many buckets.
 fn is_long(max: i64, buckets: i64) -> bool {
     buckets > 0 && max / PER_BUCKET > buckets
+}
+
+fn has_long_chains(setting: &Use<'_>) -> bool {
+    let both = setting.number().zip(setting.other_number(BUCKETS));
+    both.is_some_and(|(max, buckets)| max <= MOST && is_long(max, buckets))
+}
+
+/// Whether the buckets are as many as boot computes, so that perhaps nothing is known of them but that.
+fn has_buckets_of_boot(setting: &Use<'_>) -> bool {
+    let default = by_key(BUCKETS).and_then(|knob| knob.default_on(setting.machine));
+    default.and_then(|text| text.parse().ok()) == setting.other_number(BUCKETS)
 }
 
 /// Whether there are too few buckets for a maximum that nobody has raised; else the maximum is the line to speak of.

@@ -34,8 +34,9 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "dangerous",
             when: |setting: &Use<'_>| at(setting) >= 100_000,
-            says: "a queue that long hides a CPU that can't keep up: packets wait a tenth of a second and more \
-                   instead of telling their senders",
+            says: "does nothing for most network cards, whose packets never wait there; where they do (RPS, veth, \
+                   loopback), a queue that long hides a CPU that can't keep up: once it fills, packets wait a tenth \
+                   of a second and more instead of telling their senders",
             instead: Instead::Unknown,
             severity: None,
         }],

@@ -30,7 +30,7 @@ pub(super) static KNOBS: &[Knob] = &[
              systemd, since 240, then sets 9223372036854775807",
             file_max,
         )],
-        worse_below: Some("once so many files are open, every open, socket and accept of the host fails with ENFILE"),
+        worse_below: None,
         scope: EVERYWHERE,
         effect: Effect::NOW,
         undo: Undo::WriteBack,
@@ -46,18 +46,26 @@ pub(super) static KNOBS: &[Knob] = &[
                    far less than systemd sets.",
         related: &["fs.nr_open", "fs.file-nr"],
         belongs_to: &["file-descriptors"],
-        folklore: &[Folklore {
-            rule: "placebo",
-            when: |setting: &Use<'_>| {
-                // Below the default it is not in vain but harmful.
-                let is_raised = |n| setting.default.first().is_none_or(|default| n >= *default);
-                setting.number().is_some_and(|n| n < i64::MAX && is_raised(n))
+        folklore: &[
+            Folklore {
+                rule: "lowers-default",
+                when: lets_one_process_take_all,
+                says: "less than boot computes from the memory, and no more than one process can be allowed: once so \
+                       many files are open, every open, socket and accept of the host fails with ENFILE",
+                instead: Instead::Default,
+                severity: None,
             },
-            says: "gives no process one descriptor more: \"Too many open files\" comes from RLIMIT_NOFILE \
-                   (LimitNOFILE=). Where systemd 240 or later boots, the line lowers what systemd has set",
-            instead: Instead::Nothing,
-            severity: Some(Severity::Note),
-        }],
+            Folklore {
+                rule: "placebo",
+                when: |setting: &Use<'_>| {
+                    setting.number().is_some_and(|n| n < i64::MAX) && !lets_one_process_take_all(setting)
+                },
+                says: "gives no process one descriptor more: \"Too many open files\" comes from RLIMIT_NOFILE \
+                       (LimitNOFILE=). Where systemd 240 or later boots, the line lowers what systemd has set",
+                instead: Instead::Nothing,
+                severity: Some(Severity::Note),
+            },
+        ],
         sources: &["Documentation/admin-guide/sysctl/fs.rst", "proc_sys_fs(5)"],
     },
     Knob {
@@ -134,6 +142,13 @@ const HUGE: i64 = 1_000_000_000;
 /// The least that boot takes for `fs.file-max`.
 const NR_FILE: u64 = 8192;
 
+/// Millions of files are enough for anybody, however many boot would allow; but with no more than the usual
+/// `fs.nr_open` a single process that leaks keeps all others from opening any.
+fn lets_one_process_take_all(setting: &Use<'_>) -> bool {
+    let default = setting.default.first();
+    setting.number().zip(default).is_some_and(|(n, default)| n < *default && n <= NR_OPEN)
+}
+
 /// `files_maxfiles_init`: a tenth of the memory, in KiB, taking a file with its inode and dentry for 1 KiB. Boot leaves
 /// out one and a half times what it has used by then, which nobody can see afterwards: the truth is a little less.
 fn file_max(machine: &Machine) -> Option<String> {
@@ -149,7 +164,10 @@ mod tests {
     #[test]
     fn folklore() {
         for (key, value, rules) in [
-            ("fs.file-max", "1048576", &[][..]), // lowers-default says it
+            ("fs.file-max", "65535", &["lowers-default"][..]),
+            ("fs.file-max", "1048576", &["lowers-default"]),
+            // Less than boot gives, which nobody will ever notice.
+            ("fs.file-max", "2097152", &["placebo"]),
             ("fs.file-max", "10000000", &["placebo"]),
             ("fs.file-max", "9223372036854775807", &[]),
             ("fs.nr_open", "1048576", &[]),

@@ -40,8 +40,8 @@ pub(super) static KNOBS: &[Knob] = &[
         folklore: &[Folklore {
             rule: "dangerous",
             when: |setting: &Use<'_>| setting.number().is_some_and(|n| n >= 65_535),
-            says: "a queue that long makes clients wait for answers they have given up on; take the largest burst \
-                   that the server can work off in time",
+            says: "is a ceiling, but servers that ask for all of it (those in Go do) get a queue so long that clients \
+                   wait for answers they have given up on; take the largest burst that a server can work off in time",
             instead: Instead::Unknown,
             severity: None,
         }],
@@ -526,6 +526,7 @@ mod tests {
         let off = &[("net.ipv4.tcp_syncookies", "0")][..];
         for (key, value, others, rules) in [
             ("net.core.somaxconn", "65535", &[][..], &["dangerous"][..]),
+            ("net.core.somaxconn", "819200", &[], &["dangerous"]),
             ("net.core.somaxconn", "32768", &[], &[]),
             ("net.core.somaxconn", "1024", &[], &[]),
             ("net.ipv4.tcp_max_syn_backlog", "8192", &[], &["placebo"]),

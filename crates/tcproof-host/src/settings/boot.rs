@@ -6,7 +6,7 @@ use tcproof_core::lint::{File, Load, Loader, Masked, Tree};
 use tcproof_core::{Absent, Version};
 
 use super::now::now;
-use super::{Budget, expand, machine, sysctl, unread};
+use super::{Budget, expand, machine, parse, sysctl, unread};
 use crate::Root;
 
 /// Where drop-ins are looked for; a name in an earlier directory masks the same name in later ones. Where `/lib` is a
@@ -34,6 +34,11 @@ const MAX_FILES: usize = 10_000;
 /// A file that is read under several names is one file, under the path that it really has. In the order of a load it
 /// stands where it is read for the last time, since that decides what its lines do.
 pub fn boot(root: &Root) -> Tree {
+    boot_with(root, None)
+}
+
+/// [`boot`], as if a file of `/etc/sysctl.d` had that name and text: what it would set, and what would go over it.
+pub fn boot_with(root: &Root, file: Option<(&str, &str)>) -> Tree {
     let machine = machine(root);
     let mut reader = Reader { root, budget: Budget::TREE, files: Vec::new(), known: BTreeMap::new() };
     // Only the first line can be wanted; the kernel's own limit is 2048 to 4096 bytes.
@@ -42,7 +47,14 @@ pub fn boot(root: &Root) -> Tree {
     reader.files.extend(command_line.filter(|file| !file.settings.is_empty() || !file.strays.is_empty()));
     let first: Vec<usize> = (0..reader.files.len()).collect();
 
-    let drop_ins = DropIns::find(root, "sysctl.d");
+    let mut drop_ins = DropIns::find(root, "sysctl.d");
+    if let Some((name, text)) = file {
+        let path = format!("{}/sysctl.d/{name}", DIRECTORIES[0]);
+        let real = root.canonical(&path).unwrap_or_else(|| format!("/{path}"));
+        reader.files.push(parse(&real, text));
+        reader.known.insert(real, reader.files.len() - 1);
+        drop_ins.chosen.insert(name.into(), path);
+    }
     let names: Vec<(&str, Option<usize>)> =
         drop_ins.chosen.iter().map(|(name, path)| (name.as_str(), reader.index(path))).collect();
     let unlisted = drop_ins.unlisted.into_iter().map(|(path, why)| unread(&path, why));

@@ -14,7 +14,7 @@ mod template;
 mod unit;
 mod yaml;
 
-pub use boot::boot;
+pub use boot::{boot, boot_with};
 pub use machine::machine;
 pub use named::named;
 pub(crate) use sysctl::swapped;
@@ -135,16 +135,18 @@ fn sets_anything(text: &str) -> bool {
     text.lines().any(|line| sets(line) == Some(true))
 }
 
-/// Whether a file that somebody named says anything of sysctls, well or badly: all of it is judged then, and of a
-/// file about something else not a line.
-fn says_anything(text: &str) -> bool {
+/// Whether a file that somebody named is about sysctls, well or badly: all of it is judged then, and of a file about
+/// something else, which may name one or two of them, not a line.
+fn is_about_sysctls(text: &str) -> bool {
     let names = |line: &str| {
         let first = line.trim_start_matches('-');
         let word = first.split(|c: char| c.is_whitespace() || "=:".contains(c)).next().unwrap_or_default();
-        word == "sysctl" || word.split_once(['.', '/']).is_some_and(|(top, _)| TOPS.contains(&top))
+        // Not `sysctl::parameters {`, which is Puppet's.
+        let is_command = first.strip_prefix("sysctl ").is_some_and(|rest| rest.contains(['-', '=']));
+        is_command || word.split_once(['.', '/']).is_some_and(|(top, _)| TOPS.contains(&top))
     };
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
-    lines.clone().next().is_none() || lines.any(names)
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+    lines().filter(|line| names(line)).count() >= lines().count().div_ceil(4)
 }
 
 /// Reads files until there is too much of them.

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use tcproof_core::Absent;
 use tcproof_core::lint::{File, Format, Load, Loader, Tree};
 
-use super::{Budget, expand, format, machine, named_format, says_anything, template, unparsable, unread};
+use super::{Budget, expand, format, is_about_sysctls, machine, named_format, template, unparsable, unread};
 use crate::Root;
 
 /// As for any file of a root.
@@ -111,7 +111,7 @@ impl Walk {
         if !is_named && !is_known {
             return;
         }
-        let is_else = |text: &str| !is_known && named_format(path) == Format::Sysctl && !says_anything(text);
+        let is_else = |text: &str| !is_known && named_format(path) == Format::Sysctl && !is_about_sysctls(text);
         let mut file = match bytes {
             Ok(bytes) if !bytes.contains(&0) && is_else(&String::from_utf8_lossy(&bytes)) => {
                 unread(&shown, unparsable(&shown, None, "settings such as net.core.somaxconn = 4096"))

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tcproof_apply::persist::Persisting;
 use tcproof_apply::{Error, Surroundings};
 use tcproof_core::journal;
 use tcproof_core::plan::Plan;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         let line = format!("{} in {}: {} → {}", change.knob, change.namespace.name, change.from, change.to);
         eprintln!("  {}", sanitize(&line));
     }
+    let persist = if args.persist { Some(persisting(args, &plan)?) } else { None };
     if args.dry_run {
         return Ok(Exit::Done.into());
     }
@@ -68,9 +70,15 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&asked_to_stop)).context("watching for signals")?;
     }
-    let exit = match here.apply(&plan, until_ms) {
+    let exit = match here.apply(&plan, until_ms, persist) {
         Ok(_) => match before {
-            Some(before) => verified(&here, &plan, &before, args, output, &asked_to_stop)?,
+            Some(before) => match verified(&here, &plan, &before, args, output, &asked_to_stop) {
+                Ok(exit) => exit,
+                Err(error) => {
+                    eprintln!("tcproof: {error:#}; taken back:");
+                    here.rollback_pending("the verification failed")?.map_or(Exit::Incomplete, |it| tell(&it))
+                }
+            },
             None => wait(&here, &plan, until_ms, &asked_to_stop)?,
         },
         Err(Error::Failed { why, undone }) => {
@@ -91,48 +99,52 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
 fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicBool) -> anyhow::Result<Exit> {
     eprintln!("tcproof: changed. Keep it with: tcproof confirm (in another shell); Ctrl-C takes it back");
     let is_terminal = std::io::stderr().is_terminal();
-    let why = loop {
-        let entry = here.entry(&plan.id)?;
-        match entry.closed {
-            Some((journal::Outcome::Confirmed, why)) => {
-                eprintln!("\rtcproof: confirmed {}", sanitize(&why));
-                return Ok(Exit::Done);
-            }
-            Some((journal::Outcome::Incomplete, why)) => {
-                eprintln!("\rtcproof: taken back in part: {}; see tcproof journal {}", sanitize(&why), plan.id);
-                return Ok(Exit::Incomplete);
-            }
-            Some((_, why)) => {
-                eprintln!("\rtcproof: taken back: {}", sanitize(&why));
-                return Ok(Exit::RolledBack);
-            }
-            None => {}
+    loop {
+        if let Some(exit) = ended(here, &plan.id)? {
+            return Ok(exit);
         }
         let left = until_ms.saturating_sub(boottime_ms());
-        if left == 0 {
-            break "not confirmed in time";
-        }
-        if asked_to_stop.load(Ordering::Relaxed) {
-            break "interrupted";
-        }
-        if is_terminal {
+        let why = if asked_to_stop.load(Ordering::Relaxed) { "interrupted" } else { "not confirmed in time" };
+        if left == 0 || why == "interrupted" {
+            // Whether it still waits is looked at again behind the lock: a confirmation at the last instant counts.
+            match here.rollback_pending(why) {
+                Ok(Some(rollback)) => {
+                    eprintln!("\rtcproof: {why}; taken back:");
+                    return Ok(tell(&rollback));
+                }
+                // Confirmed meanwhile, or taken back by the watchdog; or somebody holds the journal right now.
+                Ok(None) | Err(Error::Journal(tcproof_apply::journal::Error::Busy)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        } else if is_terminal {
             eprint!("\r  taken back in {} s ", left.div_ceil(1000));
             let _ = std::io::stderr().flush();
         }
         sleep(LOOK);
-    };
-    eprintln!("\rtcproof: {why}; taken back:");
-    match here.rollback(Some(&plan.id), why, false) {
-        Ok(rollback) => Ok(tell(&rollback)),
-        // The watchdog was faster, and holds the journal or is done: its word counts.
-        Err(_) => {
-            sleep(10 * LOOK);
-            Ok(match here.entry(&plan.id)?.closed {
-                Some((journal::Outcome::RolledBack, _)) => Exit::RolledBack,
-                _ => Exit::Incomplete,
-            })
-        }
     }
+}
+
+/// How it ended, if it has.
+fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
+    let entry = here.entry(id)?;
+    let lacks_lines = entry.lacks_lines();
+    let Some((outcome, why)) = entry.closed else { return Ok(None) };
+    let why = sanitize(&why);
+    Ok(Some(match outcome {
+        journal::Outcome::Confirmed => {
+            eprintln!("\rtcproof: confirmed {why}");
+            // Whoever confirmed it was told why.
+            if lacks_lines { Exit::Failed } else { Exit::Done }
+        }
+        journal::Outcome::Incomplete => {
+            eprintln!("\rtcproof: taken back in part: {why}; see tcproof journal {id}");
+            Exit::Incomplete
+        }
+        journal::Outcome::RolledBack | journal::Outcome::TakenBack => {
+            eprintln!("\rtcproof: taken back: {why}");
+            Exit::RolledBack
+        }
+    }))
 }
 
 /// Keeps the changes if the symptom that they are for is gone or less, and takes them back otherwise.
@@ -171,6 +183,16 @@ fn observation(window: Duration) -> anyhow::Result<Observation> {
     Ok(Observation::new(interval))
 }
 
+/// What boot will need to set the values too, with what may keep it from that.
+fn persisting(args: &ApplyArgs, plan: &Plan) -> anyhow::Result<journal::Persist> {
+    let Persisting { persist, warnings } = surroundings(&args.journal)?.persisting(plan, &args.sysctl_dir)?;
+    eprintln!("  once confirmed, in {} too", sanitize(&persist.path));
+    for warning in warnings {
+        eprintln!("tcproof: warning: {}", sanitize(&warning));
+    }
+    Ok(persist)
+}
+
 /// Asks on a terminal; where there is none, nothing is changed without `--yes`.
 fn agreed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
@@ -188,7 +210,8 @@ fn watchdog(args: &ApplyArgs, id: &str, until_ms: u64) -> anyhow::Result<Child> 
     let program = std::env::current_exe().context("looking for this program")?;
     let mut command = Command::new(program);
     command.arg("undo-watch").arg("--id").arg(id).arg("--until").arg(until_ms.to_string());
-    command.arg("--journal").arg(&args.journal);
+    // It runs elsewhere.
+    command.arg("--journal").arg(std::path::absolute(&args.journal).context("where the journal is")?);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -222,9 +245,9 @@ pub(crate) fn undo_watch(args: &UndoWatchArgs) -> anyhow::Result<ExitCode> {
             // Closed, confirmed, or never begun.
             _ => return Ok(Exit::Done.into()),
         }
-        match here.rollback(Some(&args.id), "not confirmed in time", false) {
-            Ok(rollback) if rollback.is_complete() => return Ok(Exit::RolledBack.into()),
-            Ok(_) => return Ok(Exit::Incomplete.into()),
+        match here.rollback_pending("not confirmed in time") {
+            Ok(Some(rollback)) if !rollback.is_complete() => return Ok(Exit::Incomplete.into()),
+            Ok(_) => return Ok(Exit::RolledBack.into()),
             Err(error) if boottime_ms() > args.until + PATIENCE_MS => return Err(error.into()),
             Err(_) => sleep(LOOK),
         }

@@ -58,6 +58,11 @@ pub(crate) fn require_root() -> anyhow::Result<()> {
 
 /// Tells how taking back went, on stderr, with what is left to be done by hand; and how to exit.
 pub(crate) fn tell(rollback: &Rollback) -> Exit {
+    if let Some((path, lines)) = &rollback.lines {
+        for (step, result) in lines {
+            eprintln!("  {}", sanitize(&of_file(&rollback.id, path, step, result)));
+        }
+    }
     for (step, result) in &rollback.steps {
         eprintln!("  {}", sanitize(&line(step, result)));
     }
@@ -88,6 +93,17 @@ fn line(step: &Step, result: &Undone) -> String {
             )
         }
         Undone::Failed(why) => format!("{place}: {why}; still to be done: sysctl -w \"{knob}={old}\" there"),
+    }
+}
+
+fn of_file(id: &str, path: &str, step: &Step, result: &Undone) -> String {
+    let place = format!("{} in {path}", step.knob);
+    match result {
+        Undone::ChangedByOthers(is) => {
+            format!("{place}: left alone, somebody edited it: {is:?}; still to be done: take out what is left of {id}")
+        }
+        Undone::Failed(why) => format!("{place}: {why}; still to be done: take out the lines of {id}"),
+        Undone::Restored | Undone::Untouched | Undone::Gone => format!("{place}: taken out"),
     }
 }
 

@@ -13,7 +13,12 @@ pub(crate) fn confirm(args: &ConfirmArgs) -> anyhow::Result<ExitCode> {
     require_root()?;
     let here = surroundings(&args.journal)?;
     let id = here.confirm(args.id.as_deref(), &here.user)?;
-    eprintln!("tcproof: {} stays; tcproof rollback {} takes it back", sanitize(&id), sanitize(&id));
+    let id = sanitize(&id);
+    match here.entry(&id)?.open.persist {
+        Some(persist) => eprintln!("tcproof: {id} stays, and boot sets it too, by {}", sanitize(&persist.path)),
+        None => eprintln!("tcproof: {id} stays until the next boot"),
+    }
+    eprintln!("tcproof: tcproof rollback {id} takes it back");
     Ok(Exit::Done.into())
 }
 

@@ -36,7 +36,12 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
+    let kernel = context.machine().kernel;
     for (site, knob, text) in context.knobs() {
+        // Of what is gone, or without effect, another rule says so.
+        if !knob.exists.in_kernel(kernel) || knob.exists.inert_since.is_some_and(|since| since <= kernel) {
+            continue;
+        }
         let Some(default) = knob.default_on(context.machine()) else { continue };
         // A line that takes back what another file sets is no idle one.
         let resets = context.loads_of(site.index).any(|(load, _)| context.setters(load, knob.key).len() > 1);

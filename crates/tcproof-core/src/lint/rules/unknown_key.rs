@@ -48,11 +48,19 @@ fn check(context: &Context<'_>, found: &mut Vec<Finding>) {
     for site in context.sites().filter(|site| !site.setting.is_pattern && site.setting.is_sysctl()) {
         let key = &*site.setting.key;
         let Some(meant) = *judged.entry(key).or_insert_with(|| unknown(context, key)) else { continue };
-        let mut finding = match meant {
-            Some(meant) => site.finding(&RULE, key, format!("no kernel has such a key: did you mean {meant}?")),
-            None => site.finding(&RULE, key, "no kernel has such a key".into()),
+        let (message, meant) = match meant.map(|meant| (meant, of_dotted_device(key, meant))) {
+            Some((_, Some(slashes))) => {
+                let message = "no kernel has such a key: each dot parts directories. Where it belongs to the name of a";
+                (format!("{message} device, the others have to be slashes: {slashes}"), Some(slashes))
+            }
+            Some((meant, None)) => {
+                let meant = of_same_device(key, meant);
+                (format!("no kernel has such a key: did you mean {meant}?"), Some(meant))
+            }
+            None => ("no kernel has such a key".into(), None),
         };
-        finding.correction = meant.and_then(|meant| respelt(site, meant));
+        let mut finding = site.finding(&RULE, key, message);
+        finding.correction = meant.and_then(|meant| respelt(site, &meant));
         if site.setting.is_lenient {
             finding.severity = Severity::Warning;
         }
@@ -67,6 +75,22 @@ fn unknown(context: &Context<'_>, key: &str) -> Option<Option<&'static str>> {
     }
     let meant = nearest(key);
     (meant.is_some() || OURS.iter().any(|group| key.starts_with(group))).then_some(meant)
+}
+
+/// `net/ipv4/conf/eth0.100/rp_filter` for `net.ipv4.conf.eth0.100.rp_filter`, the usual slip with VLANs.
+fn of_dotted_device(key: &str, meant: &str) -> Option<String> {
+    let (before, after) = meant.split_once('*')?;
+    let device = key.strip_prefix(before)?.strip_suffix(after)?;
+    let is_dotted = device.contains('.') && !device.contains('/');
+    is_dotted.then(|| format!("{}{device}{}", before.replace('.', "/"), after.replace('.', "/")))
+}
+
+/// What was meant, for the device that the key names: not for all of them.
+fn of_same_device(key: &str, meant: &str) -> String {
+    let place = meant.split('.').position(|part| part == "*");
+    let is_like_it = key.split('.').count() == meant.split('.').count();
+    let device = place.filter(|_| is_like_it).and_then(|place| key.split('.').nth(place));
+    device.map_or_else(|| meant.into(), |device| meant.replace('*', device))
 }
 
 /// The line with the key as it was meant, where the key stands first in it (in `echo 1 > /proc/sys/…` it doesn't).

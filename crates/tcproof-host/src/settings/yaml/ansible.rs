@@ -54,7 +54,9 @@ fn variables(document: &Node) -> Vec<Entries<'_>> {
         }
         // `sysctls` are a pod's, wherever its chart puts them.
         let inner = node.entries().into_iter().filter(|(key, _)| !key.is("sysctls")).map(|(_, value)| value);
-        left.extend(inner.chain(node.items().iter().map(|item| &**item)));
+        let inner: Vec<&Node> = inner.chain(node.items().iter().map(|item| &**item)).collect();
+        // The first is taken next: groups and settings come in the order of the text.
+        left.extend(inner.into_iter().rev());
     }
     found
 }
@@ -100,7 +102,9 @@ type Given<'n> = Option<&'n Node>;
 fn sysctl(reader: &mut YamlReader<'_>, task: &Node, module: &Node, scope: Scope) {
     // A condition may ask whether the kernel has the key at all.
     let is_lenient = task.get("when").is_some()
-        || ["ignoreerrors", "ignore_errors"].iter().any(|name| module.get(name).or(task.get(name)).is_some());
+        || ["ignoreerrors", "ignore_errors"]
+            .iter()
+            .any(|name| module.get(name).or(task.get(name)).is_some_and(Node::is_true));
     if module.is_map() {
         let one_of = |names: [&str; 2]| names.iter().find_map(|name| module.get(name));
         let (Some(key), Some(value)) = (one_of(["name", "key"]), one_of(["value", "val"])) else { return };

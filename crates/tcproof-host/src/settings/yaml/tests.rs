@@ -190,6 +190,39 @@ fn ansible() {
 }
 
 #[test]
+fn variables_of_a_role() {
+    let text = "\
+web:
+  net.core.somaxconn: 4096
+  net.ipv4.tcp_sack: '{{ sack }}'
+  name: net.ipv4.tcp_sack
+queue:
+- {name: net.ipv4.tcp_retries2, value: 5}
+- {key: net.ipv4.tcp_dsack, value: 1, state: absent}
+- net.ipv4.tcp_fack
+pod:
+  sysctls:
+  - {name: net.core.somaxconn, value: '1'}
+options:
+  net.core.rmem_max: {type: int}
+";
+    assert_snapshot!(shown(&parse("defaults/main.yml", text)), @r#"
+    2: net.core.somaxconn = "4096" host 1 [net.core.somaxconn: 4096]
+    6: net.ipv4.tcp_retries2 = "5" host 2 [net.ipv4.tcp_retries2, value: 5]
+    "#);
+}
+
+#[test]
+fn a_task_with_a_condition_may_ask_whether_the_kernel_has_the_key() {
+    let task = "- sysctl: {name: net.ipv4.tcp_tw_recycle, value: 0}\n";
+    let is_lenient = |text: &str| parse("tasks.yml", text).settings.iter().map(|it| it.is_lenient).collect::<Vec<_>>();
+    assert_eq!(is_lenient(task), [false]);
+    assert_eq!(is_lenient(&format!("{task}  when: recycle.stat.exists\n")), [true]);
+    assert_eq!(is_lenient(&format!("{task}  ignore_errors: true\n")), [true]);
+    assert_eq!(is_lenient(&format!("{task}  ignore_errors: false\n")), [false]);
+}
+
+#[test]
 fn what_is_broken_is_said_and_the_rest_is_read() {
     let pod = "kind: Pod\nspec:\n  securityContext:\n    sysctls:\n    - {name: net.core.somaxconn, value: '1'}\n";
     assert_snapshot!(shown(&parse("a.yaml", &format!("a:\n\tb: c\n---\n{pod}"))), @r#"
