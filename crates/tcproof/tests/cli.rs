@@ -302,18 +302,24 @@ fn explain_lists_the_limits_and_shows_a_page_of_each() {
 fn the_manual_page_has_every_verb_and_nothing_hidden() {
     let page = stdout(["man"]);
     let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH TCPROOF")).collect();
-    insta::assert_snapshot!(sections.join("\n"), @r"
-     CHECK
-     PATH
-     EXPLAIN
-     DOCTOR
-     LAB
-     LAB LIST
-     LAB RUN
-     LAB SHELL
-     SCHEMA
-     COMPLETIONS
-     MAN
+    insta::assert_snapshot!(sections.join("\n"), @"
+    CHECK
+    PATH
+    EXPLAIN
+    LINT
+    PLAN
+    APPLY
+    CONFIRM
+    ROLLBACK
+    JOURNAL
+    DOCTOR
+    LAB
+    LAB LIST
+    LAB RUN
+    LAB SHELL
+    SCHEMA
+    COMPLETIONS
+    MAN
     ");
     assert!(page.contains(".TH tcproof 1") && page.contains("Exit codes") && !page.contains("lab-worker"));
 }
