@@ -111,7 +111,7 @@ pub(crate) fn run(workspace: &Path, built: &Path, args: &Args) -> Result<ExitCod
         .arg(format!("-timeout={SLOW}"))
         .arg(format!("-rss_limit_mb={MEMORY}"))
         .arg(format!("-artifact_prefix={}/", found.display()))
-        .args(["-report_slow_units=2", "-print_final_stats=1", "-verbosity=0"])
+        .args(["-print_funcs=0", "-report_slow_units=2", "-print_final_stats=1", "-verbosity=0"])
         .arg(&corpus)
         .status()
         .context("running the target")?;

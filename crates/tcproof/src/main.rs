@@ -44,7 +44,13 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         // Where nobody listens on stderr either, the exit code still says it.
-        let _ = writeln!(std::io::stderr(), "tcproof: {error:#}");
+        let said = format!("tcproof: {error:#}");
+        let _ = writeln!(std::io::stderr(), "{}", sanitize_lines(&said));
         cmd::Exit::Failed.into()
     })
+}
+
+/// An error may name a file, and a file may be named anything.
+fn sanitize_lines(text: &str) -> String {
+    text.split('\n').map(tcproof_report::sanitize).collect::<Vec<_>>().join("\n")
 }

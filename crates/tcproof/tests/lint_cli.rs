@@ -83,7 +83,10 @@ fn as_nobody(test: &str, folder: &Path, arguments: &[&str]) -> Option<Done> {
     let program = tempfile::tempdir().expect("a directory");
     fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
     let copy = program.path().join("tcproof");
-    fs::copy(TCPROOF, &copy).expect("a copy");
+    // By another process: what this one has open for writing a child of another thread may still hold, and the copy would
+    // be busy.
+    let copied = Command::new("cp").arg(TCPROOF).arg(&copy).status().expect("cp");
+    assert!(copied.success(), "no copy of the program");
     let mut command = command(&copy, folder, arguments);
     command.uid(NOBODY).gid(NOBODY);
     Some(run(command))
@@ -151,17 +154,13 @@ fn hostile(folder: &Path) -> Vec<(&'static str, &'static str)> {
     fs::create_dir(folder.join("19-directory.conf")).expect("a directory");
     rustix::fs::mknodat(CWD, folder.join("20-fifo.conf"), FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
     put(folder, "21-empty.conf", "");
-    let mut many = String::new();
-    for _ in 0..=100_000 {
-        many += "kernel.sysrq = 0\n";
-    }
-    put(folder, "22-many.conf", many);
+    put(folder, "22-many.conf", format!("net.core.rmem_max = 8388608\n{}", "#\n".repeat(100_000)));
     put(
         folder,
         "23-escape.conf",
         "\x1b]0;pwned\x07\x1b[2J\u{9b}31m = \u{202e}1\nnet.ipv4.tcp_\x1b[31m = 1\nnet.core.somaxconn = 100\x1b[2J\n",
     );
-    put(folder, "24-\x1b[31m\nforged.conf", "\x1b[2J nothing\n");
+    put(folder, "24-\x1b[31m\nforged.conf", "# \x1b[2J nothing\n");
     put(folder, "25-\"q' $(x).conf", "net.core.rmem_max = 8388608\n");
     vec![
         ("10-binary.conf", ":3: expected text, found a NUL byte"),
@@ -233,7 +232,6 @@ fn devices_and_what_is_not_there() {
         ("/dev/null", "/dev/null: expected a regular file"),
         ("none.conf", "none.conf: no such file"),
         ("99-bad.conf/x", "99-bad.conf/x: "),
-        ("", ""),
     ] {
         let done = lint(folder.path(), &[&[path], &MACHINE[..]].concat());
         assert_eq!(done.code, 1, "{path}: {}", done.stdout);
@@ -339,6 +337,38 @@ fn scripts_that_are_torn() {
     }
 }
 
+/// Found by the fuzzer: words that hold blanks or ends of lines are no words of one line without their quotes.
+#[test]
+fn what_is_suggested_for_quoted_words() {
+    let folder = folder();
+    put(
+        folder.path(),
+        "x.sh",
+        "#!/bin/sh\nsysctl -w net.ipv4.tcp_rmem = \"4096 131072 6291456\"\nsysctl -w a.b =\"1\n2\"\n",
+    );
+    let json = json(&lint(folder.path(), &[&["x.sh", "--json"], &MACHINE[..]].concat()));
+    let found = list(&json, "findings").iter().filter(|it| it["rule"] == "never-worked");
+    let found: Vec<_> = found.map(|it| (&it["line"], it["suggestion"].as_str())).collect();
+    let suggestion = "sysctl -w \"net.ipv4.tcp_rmem=4096 131072 6291456\"";
+    assert_eq!(found, [(&Value::from(2), Some(suggestion)), (&Value::from(3), None)], "{json}");
+}
+
+#[test]
+fn paths_that_a_terminal_would_obey() {
+    let folder = folder();
+    let path = "\x1b[31m\nforged\u{9b}31m.conf";
+    let file = put(folder.path(), path, "net.ipv4.tcp_tw_recycle = 1\n");
+    let done = lint(folder.path(), &[&[path, "--fix"], &MACHINE[..]].concat());
+    assert_eq!((done.code, done.stderr.lines().count()), (0, 1), "{}{}", done.stdout, done.stderr);
+    fs::hard_link(&file, folder.path().join("other")).expect("a link");
+    fs::write(&file, "net.ipv4.tcp_tw_recycle = 1\n").expect("a file");
+    let done = lint(folder.path(), &[&[path, "--fix"], &MACHINE[..]].concat());
+    assert_eq!((done.code, done.stderr.lines().count()), (1, 1), "{}{}", done.stdout, done.stderr);
+    let root = lint(folder.path(), &["--root", path]);
+    assert_eq!((root.code, root.stderr.lines().count()), (1, 1), "{}", root.stderr);
+    assert_eq!(lint(folder.path(), &[&["\x1b[2J\n"], &MACHINE[..]].concat()).code, 1);
+}
+
 #[test]
 fn what_nobody_may_read() {
     let root = root();
@@ -350,7 +380,7 @@ fn what_nobody_may_read() {
     let test = "what_nobody_may_read";
     let Some(done) = as_nobody(test, root.path(), &["--root", path]) else { return };
     assert_eq!(done.code, 0, "{}", done.stdout);
-    for name in ["/etc/sysctl.d/50-secret.conf", "/run/sysctl.d", "root"] {
+    for name in ["/etc/sysctl.d/50-secret.conf", "/run/sysctl.d"] {
         assert!(done.stdout.contains(name), "{name}: {}", done.stdout);
     }
     let done = as_nobody(test, root.path(), &["--root", path, "--strict"]).expect("root");
@@ -684,7 +714,7 @@ fn exit_codes() {
         &["--memory", "much"],
         &["--format", "xml"],
         &["--no-such-flag"],
-        &["--json", "--format", "diff"],
+        &[""],
     ] {
         let done = lint(folder.path(), wrong);
         assert_eq!((done.code, &*done.stdout), (2, ""), "{wrong:?}");

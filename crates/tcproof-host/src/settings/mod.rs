@@ -20,6 +20,7 @@ pub use named::named;
 pub(crate) use sysctl::swapped;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use tcproof_core::Absent;
@@ -71,8 +72,9 @@ fn named_format(path: &Path) -> Format {
 /// What a file is, by its name, and where that is not enough, by what stands in it. `None` when it is none of ours.
 fn format(path: &Path, text: &str) -> Option<Format> {
     let path = &*template::filled_in(path);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    // Names need not be UTF-8.
+    let lossy = |name: Option<&OsStr>| name.map(OsStr::to_string_lossy).unwrap_or_default().into_owned();
+    let (name, folder) = (&*lossy(path.file_name()), &*lossy(path.parent().and_then(Path::file_name)));
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let is_unit = |name: &str| name.rsplit('.').next().is_some_and(|kind| UNITS.contains(&kind));
     match extension {

@@ -33,6 +33,9 @@ pub(crate) fn run(args: &LintArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
 }
 
 fn read(args: &LintArgs) -> anyhow::Result<Tree> {
+    let shown = args.root.display().to_string();
+    let shown = tcproof_report::sanitize(&shown);
+    anyhow::ensure!(args.root.is_dir(), "{shown}: there is no such directory");
     let root = Root::new(&args.root);
     let mut tree = match args.paths.is_empty() {
         true => settings::boot(&root),
@@ -48,8 +51,7 @@ fn read(args: &LintArgs) -> anyhow::Result<Tree> {
     }
     anyhow::ensure!(
         tree.machine.kernel != tcproof_core::Version::ALWAYS,
-        "{}: there is no /proc to say which kernel the files are for: name it, such as --kernel 6.12",
-        args.root.display()
+        "{shown}: there is no /proc to say which kernel the files are for: name it, such as --kernel 6.12"
     );
     Ok(tree)
 }

@@ -93,6 +93,9 @@ fn sysctl(file: &File, command: &Command) -> Option<(Span, String, Option<Correc
         let span = Span { end: to.at.end.max(from.at.end), ..from.at };
         let joined: String = words.iter().map(|word| &*word.text).collect();
         let is_one = words.len() <= 3 && from.at.line == to.at.line && from.at.column < to.at.column;
+        // A word may hold blanks, which were in quotes, and even the end of a line.
+        let is_one = is_one && !joined.contains(['\n', '"']);
+        let joined = if joined.contains(' ') { format!("\"{joined}\"") } else { joined };
         let correction =
             is_one.then(|| Correction { number: span.line, line: file.line_with(span, &joined), is_safe: false });
         let message = "sysctl takes KEY=VALUE as one word: with blanks around the = it sets nothing".into();
