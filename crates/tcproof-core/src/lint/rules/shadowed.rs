@@ -84,8 +84,9 @@ fn is_idle(context: &Context<'_>, site: Site<'_>, winner: Site<'_>) -> bool {
     let is_taken =
         matches!(knob.kind, Kind::Number { .. } | Kind::Choice { .. } | Kind::Flags { .. } | Kind::Triple { .. })
             && knob.kind.judge(wins).is_ok();
-    // Writing one of these sets others; and of two equal lines systemd writes the first, in its place.
-    let sets_others = key.contains(".conf.") || key.contains("forward");
+    // Writing one of these sets others, or decides what others may be; and of two equal lines systemd writes the first, in
+    // its place.
+    let sets_others = [".conf.", "forward", "_port"].iter().any(|part| key.contains(part));
     // A comment about the line would be one about the next.
     let is_allowed = site.file.allows.iter().any(|allow| allow.line == setting.at.line);
     site.file.format == Format::Sysctl && winner.index == site.index && is_taken && !sets_others && !is_allowed
