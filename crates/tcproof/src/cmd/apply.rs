@@ -35,12 +35,12 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     let plan = read_plan(&args.plan)?;
     plan.validate().map_err(Error::BadPlan)?;
     if plan.is_empty() {
-        eprintln!("tcproof: the plan changes nothing");
+        say!("tcproof: the plan changes nothing");
         return Ok(Exit::Done.into());
     }
     for change in &plan.changes {
         let line = format!("{} in {}: {} → {}", change.knob, change.namespace.name, change.from, change.to);
-        eprintln!("  {}", sanitize(&line));
+        say!("  {}", sanitize(&line));
     }
     let persist = if args.persist { Some(persisting(args, &plan)?) } else { None };
     if args.dry_run {
@@ -75,14 +75,14 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
             Some(before) => match verified(&here, &plan, &before, args, output, &asked_to_stop) {
                 Ok(exit) => exit,
                 Err(error) => {
-                    eprintln!("tcproof: {error:#}; taken back:");
+                    say!("tcproof: {error:#}; taken back:");
                     here.rollback_pending("the verification failed")?.map_or(Exit::Incomplete, |it| tell(&it))
                 }
             },
             None => wait(&here, &plan, until_ms, &asked_to_stop)?,
         },
         Err(Error::Failed { why, undone }) => {
-            eprintln!("tcproof: {}; what had been changed is taken back:", sanitize(&why));
+            say!("tcproof: {}; what had been changed is taken back:", sanitize(&why));
             tell(&undone)
         }
         Err(error) => {
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
 
 /// Waits until somebody confirms, or until the time is over.
 fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicBool) -> anyhow::Result<Exit> {
-    eprintln!("tcproof: changed. Keep it with: tcproof confirm (in another shell); Ctrl-C takes it back");
+    say!("tcproof: changed. Keep it with: tcproof confirm (in another shell); Ctrl-C takes it back");
     let is_terminal = std::io::stderr().is_terminal();
     loop {
         if let Some(exit) = ended(here, &plan.id)? {
@@ -109,7 +109,7 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
             // Whether it still waits is looked at again behind the lock: a confirmation at the last instant counts.
             match here.rollback_pending(why) {
                 Ok(Some(rollback)) => {
-                    eprintln!("\rtcproof: {why}; taken back:");
+                    say!("\rtcproof: {why}; taken back:");
                     return Ok(tell(&rollback));
                 }
                 // Confirmed meanwhile, or taken back by the watchdog; or somebody holds the journal right now.
@@ -117,7 +117,7 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
                 Err(error) => return Err(error.into()),
             }
         } else if is_terminal {
-            eprint!("\r  taken back in {} s ", left.div_ceil(1000));
+            let _ = write!(std::io::stderr(), "\r  taken back in {} s ", left.div_ceil(1000));
             let _ = std::io::stderr().flush();
         }
         sleep(LOOK);
@@ -132,16 +132,16 @@ fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
     let why = sanitize(&why);
     Ok(Some(match outcome {
         journal::Outcome::Confirmed => {
-            eprintln!("\rtcproof: confirmed {why}");
+            say!("\rtcproof: confirmed {why}");
             // Whoever confirmed it was told why.
             if lacks_lines { Exit::Failed } else { Exit::Done }
         }
         journal::Outcome::Incomplete => {
-            eprintln!("\rtcproof: taken back in part: {why}; see tcproof journal {id}");
+            say!("\rtcproof: taken back in part: {why}; see tcproof journal {id}");
             Exit::Incomplete
         }
         journal::Outcome::RolledBack | journal::Outcome::TakenBack => {
-            eprintln!("\rtcproof: taken back: {why}");
+            say!("\rtcproof: taken back: {why}");
             Exit::RolledBack
         }
     }))
@@ -170,7 +170,7 @@ fn verified(
         return Ok(Exit::Done);
     }
     let why = format!("verification: {}", outcome.as_str());
-    eprintln!("tcproof: {why}; taken back:");
+    say!("tcproof: {why}; taken back:");
     Ok(tell(&here.rollback(Some(&plan.id), &why, false)?))
 }
 
@@ -186,9 +186,9 @@ fn observation(window: Duration) -> anyhow::Result<Observation> {
 /// What boot will need to set the values too, with what may keep it from that.
 fn persisting(args: &ApplyArgs, plan: &Plan) -> anyhow::Result<journal::Persist> {
     let Persisting { persist, warnings } = surroundings(&args.journal)?.persisting(plan, &args.sysctl_dir)?;
-    eprintln!("  once confirmed, in {} too", sanitize(&persist.path));
+    say!("  once confirmed, in {} too", sanitize(&persist.path));
     for warning in warnings {
-        eprintln!("tcproof: warning: {}", sanitize(&warning));
+        say!("tcproof: warning: {}", sanitize(&warning));
     }
     Ok(persist)
 }
@@ -198,7 +198,7 @@ fn agreed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("nobody can be asked here: --yes makes these changes without asking");
     }
-    eprint!("Make these changes? [y/N] ");
+    write!(std::io::stderr(), "Make these changes? [y/N] ")?;
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -60,16 +60,16 @@ pub(crate) fn require_root() -> anyhow::Result<()> {
 pub(crate) fn tell(rollback: &Rollback) -> Exit {
     if let Some((path, lines)) = &rollback.lines {
         for (step, result) in lines {
-            eprintln!("  {}", sanitize(&of_file(&rollback.id, path, step, result)));
+            say!("  {}", sanitize(&of_file(&rollback.id, path, step, result)));
         }
     }
     for (step, result) in &rollback.steps {
-        eprintln!("  {}", sanitize(&line(step, result)));
+        say!("  {}", sanitize(&line(step, result)));
     }
     match rollback.is_complete() {
         true => Exit::RolledBack,
         false => {
-            eprintln!(
+            say!(
                 "tcproof: not everything could be taken back: what is left is said above (tcproof rollback {})",
                 rollback.id
             );

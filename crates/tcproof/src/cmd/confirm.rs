@@ -15,10 +15,10 @@ pub(crate) fn confirm(args: &ConfirmArgs) -> anyhow::Result<ExitCode> {
     let id = here.confirm(args.id.as_deref(), &here.user)?;
     let id = sanitize(&id);
     match here.entry(&id)?.open.persist {
-        Some(persist) => eprintln!("tcproof: {id} stays, and boot sets it too, by {}", sanitize(&persist.path)),
-        None => eprintln!("tcproof: {id} stays until the next boot"),
+        Some(persist) => say!("tcproof: {id} stays, and boot sets it too, by {}", sanitize(&persist.path)),
+        None => say!("tcproof: {id} stays until the next boot"),
     }
-    eprintln!("tcproof: tcproof rollback {id} takes it back");
+    say!("tcproof: tcproof rollback {id} takes it back");
     Ok(Exit::Done.into())
 }
 
@@ -41,12 +41,12 @@ pub(crate) fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
         all.push(here.rollback(args.id.as_deref(), &why, args.force)?);
     }
     if all.is_empty() {
-        eprintln!("tcproof: nothing to take back");
+        say!("tcproof: nothing to take back");
         return Ok(Exit::Done.into());
     }
     let mut exit = Exit::Done;
     for rollback in &all {
-        eprintln!("tcproof: {} taken back:", sanitize(&rollback.id));
+        say!("tcproof: {} taken back:", sanitize(&rollback.id));
         if tell(rollback) == Exit::Incomplete {
             exit = Exit::Incomplete;
         }

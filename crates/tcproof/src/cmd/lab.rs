@@ -273,7 +273,7 @@ fn shell(scenario: &Scenario, output: &OutputArgs) -> Result<ExitCode> {
     let status = visit(scenario, &program()?, &mut |progress| screen.show(&progress), |client, server| {
         let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         // To standard error: the shell's own output stays its own.
-        eprintln!("tcproof: a shell in the server's namespace; `nsenter --net=$TCPROOF_LAB_CLIENT` is the client's");
+        say!("tcproof: a shell in the server's namespace; `nsenter --net=$TCPROOF_LAB_CLIENT` is the client's");
         // A thread of its own, because entering a namespace is for good.
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {

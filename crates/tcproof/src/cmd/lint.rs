@@ -69,17 +69,17 @@ fn fix(args: &LintArgs, tree: &Tree, found: &Report) -> bool {
         // Its package would bring the old text back with the next update.
         let is_vendors = |path: &Path| ["/usr/lib", "/lib"].iter().any(|folder| path.starts_with(folder));
         if file.is_vendors() || path.canonicalize().is_ok_and(|real| is_vendors(&real)) {
-            eprintln!("tcproof: {}: belongs to a package, left as it is", tcproof_report::sanitize(&file.path));
+            say!("tcproof: {}: belongs to a package, left as it is", tcproof_report::sanitize(&file.path));
             continue;
         }
         match tcproof_apply::replace(&path, &file.text, &new) {
             Ok(backup) => {
                 let (path, backup) = (file.path.as_str(), backup.display().to_string());
                 let [path, backup] = [path, &backup].map(tcproof_report::sanitize);
-                eprintln!("tcproof: {path}: corrected; as it was: {backup}");
+                say!("tcproof: {path}: corrected; as it was: {backup}");
             }
             Err(error) => {
-                eprintln!("tcproof: {}", tcproof_report::sanitize(&error.to_string()));
+                say!("tcproof: {}", tcproof_report::sanitize(&error.to_string()));
                 done = false;
             }
         }

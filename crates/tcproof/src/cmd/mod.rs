@@ -1,5 +1,14 @@
 //! The verbs, one file each, and what they share.
 
+/// A line to stderr. Nobody may be listening there, or the disk behind it be full: `eprintln!` would end the program, in
+/// the midst of what it does.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 pub(crate) mod apply;
 pub(crate) mod change;
 pub(crate) mod check;

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
         },
     );
     for knob in args.with.iter().filter(|knob| !found.asks_for(knob)) {
-        eprintln!("tcproof: --with {knob}: no finding asks for it");
+        say!("tcproof: --with {knob}: no finding asks for it");
     }
     match (&args.output, output.format()) {
         (None, format) => print(&face(&plan, &found, format, None, output)?)?,
