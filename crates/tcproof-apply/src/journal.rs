@@ -86,9 +86,15 @@ impl Store {
         let path = self.path(&open.id)?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
         let mut writer = Writer { file: file.map_err(|error| failed(&path, "making it", error))?, path };
-        writer.append(&Record::Open(open.clone()))?;
-        let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        folder.map_err(|error| failed(&self.folder, "syncing it", error))?;
+        let begun = writer.append(&Record::Open(open.clone())).and_then(|()| {
+            let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
+            folder.map_err(|error| failed(&self.folder, "syncing it", error))
+        });
+        if let Err(error) = begun {
+            // Nothing is changed after this; left behind, it would wait for a confirmation for ever.
+            let _ = fs::remove_file(&writer.path);
+            return Err(error);
+        }
         Ok(writer)
     }
 

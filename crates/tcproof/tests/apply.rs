@@ -113,6 +113,11 @@ impl Place {
         self.read(KNOBS[1].0).contains("71234567")
     }
 
+    /// Whether any change waits for its confirmation.
+    fn waits(&self) -> bool {
+        self.run(&["journal", "--json"]).1.contains("\"state\": \"pending\"")
+    }
+
     fn state(&self) -> String {
         let (_, text) = self.run(&["journal", "--json"]);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -277,6 +282,8 @@ fn the_matrix_of_faults() {
         ("openat", "error=EROFS"),
     ] {
         for number in 1..=40 {
+            // What was killed waits for its watchdog; until then nothing else is applied.
+            place.wait_for(|place| !place.waits(), "the watchdog has done its work");
             let id = format!("h-{call}-{}-{number}", what.len());
             let (plan, journal) = (place.plan(&id).display().to_string(), place.journal().display().to_string());
             let inject = format!("inject={call}:{what}:when={number}");

@@ -100,10 +100,14 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
     say!("tcproof: changed. Keep it with: tcproof confirm (in another shell); Ctrl-C takes it back");
     let is_terminal = std::io::stderr().is_terminal();
     loop {
-        if let Some(exit) = ended(here, &plan.id)? {
-            return Ok(exit);
-        }
         let left = until_ms.saturating_sub(boottime_ms());
+        match ended(here, &plan.id) {
+            Ok(Some(exit)) => return Ok(exit),
+            Ok(None) => {}
+            // It may be readable again in a moment; in the end the watchdog is there.
+            Err(_) if left > 0 => {}
+            Err(error) => return Err(error),
+        }
         let why = if asked_to_stop.load(Ordering::Relaxed) { "interrupted" } else { "not confirmed in time" };
         if left == 0 || why == "interrupted" {
             // Whether it still waits is looked at again behind the lock: a confirmation at the last instant counts.
