@@ -39,19 +39,12 @@ pub enum Error {
 ///
 /// # Errors
 /// Refused where the file is not regular, has other names (hard links), is not UTF-8, no longer holds `old`, or has too
-/// many backups;
-/// failed where the system says so. In both cases the file is as it was.
+/// many backups; failed where the system says so. In both cases the file is as it was.
 pub fn replace(path: &Path, old: &str, new: &str) -> Result<PathBuf, Error> {
     let path = &fs::canonicalize(path).map_err(|error| failed(path, "looking for it", error))?;
     let refused = |why| Err(Error::Refused { path: path.clone(), why });
     let metadata = fs::metadata(path).map_err(|error| failed(path, "looking at it", error))?;
-    if !metadata.is_file() {
-        return refused("not a regular file");
-    }
-    if metadata.nlink() > 1 {
-        return refused("it has other names (hard links), which would keep the old text");
-    }
-    let bytes = fs::read(path).map_err(|error| failed(path, "reading it", error))?;
+    let bytes = bytes(path)?.unwrap_or_default();
     if std::str::from_utf8(&bytes).is_err() {
         return refused("not all of it is UTF-8: some of its bytes would be lost");
     }
@@ -70,7 +63,7 @@ pub fn replace(path: &Path, old: &str, new: &str) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// Refused where it is not a regular file or no longer holds `old`, failed where the system says so.
-pub(crate) fn swap(path: &Path, old: Option<&[u8]>, new: &[u8]) -> Result<(), Error> {
+pub fn put(path: &Path, old: Option<&[u8]>, new: &[u8]) -> Result<(), Error> {
     let metadata = match old {
         None => None,
         Some(_) => Some(fs::symlink_metadata(path).map_err(|error| failed(path, "looking at it", error))?),
@@ -89,14 +82,14 @@ pub(crate) fn swap(path: &Path, old: Option<&[u8]>, new: &[u8]) -> Result<(), Er
 /// Removes a file for good.
 ///
 /// # Errors
-/// As of [`swap`].
+/// As of [`put`].
 pub(crate) fn remove(path: &Path, old: &[u8]) -> Result<(), Error> {
     still_holds(path, Some(old))?;
     fs::remove_file(path).map_err(|error| failed(path, "removing it", error))?;
     sync_folder(path)
 }
 
-/// The bytes of a file that is to be swapped; `None` where there is none.
+/// The bytes of a file that is to be replaced; `None` where there is none.
 ///
 /// # Errors
 /// Refused where it is something else than a regular file, or far too long.
@@ -124,9 +117,7 @@ fn still_holds(path: &Path, old: Option<&[u8]>) -> Result<(), Error> {
 
 /// The new bytes in a file beside it, on the disk; with the old one's owner and mode, or for all to read.
 fn beside(path: &Path, new: &[u8], old: Option<&Metadata>) -> Result<NamedTempFile, Error> {
-    let Some(folder) = path.parent() else {
-        return Err(Error::Refused { path: path.into(), why: "it has no folder" });
-    };
+    let folder = folder_of(path);
     let write = || {
         let mut temporary = tempfile::Builder::new().prefix(".tcproof-").tempfile_in(folder)?;
         let file = temporary.as_file_mut();
@@ -145,9 +136,14 @@ fn beside(path: &Path, new: &[u8], old: Option<&Metadata>) -> Result<NamedTempFi
     write().map_err(|error| failed(path, "writing beside it", error))
 }
 
+/// `x.toml` stands in `.`.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Without this the old name may come back after a loss of power.
 fn sync_folder(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(path);
+    let folder = folder_of(path);
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| failed(path, "syncing its folder", error))
 }

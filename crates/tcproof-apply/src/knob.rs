@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tcproof_core::Absent;
 use tcproof_core::knobs;
@@ -27,10 +27,7 @@ pub enum Trouble {
 /// It can't be read there.
 pub fn read(root: &Root, namespace: &Namespace, key: &str) -> Result<String, Trouble> {
     let path = path(root, key)?;
-    inside(root, namespace, || {
-        let text = fs::read_to_string(&path).map_err(|error| refused("reading", key, &error))?;
-        Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())
-    })
+    inside(root, namespace, || text(&path, key))
 }
 
 /// Writes it, and reads it back.
@@ -39,20 +36,25 @@ pub fn read(root: &Root, namespace: &Namespace, key: &str) -> Result<String, Tro
 /// The kernel refuses, or it reads as something else than was written: it was written all the same.
 pub(crate) fn write(root: &Root, namespace: &Namespace, key: &str, value: &str) -> Result<(), Trouble> {
     let path = path(root, key)?;
-    inside(root, namespace, || {
+    let reads = inside(root, namespace, || {
         // One write: a second one, at an offset, would be ignored by the kernel.
         let written = OpenOptions::new()
             .write(true)
             .open(&path)
             .and_then(|mut file| file.write_all(format!("{value}\n").as_bytes()));
-        written.map_err(|error| refused("writing", key, &error))
+        written.map_err(|error| refused("writing", key, &error))?;
+        text(&path, key)
     })?;
-    let reads = read(root, namespace, key)?;
     let is_same = knobs::by_key(key).map_or(reads == value, |knob| knob.kind.is_same(&reads, value));
     match is_same {
         true => Ok(()),
         false => Err(Trouble::Refused(format!("{key} reads {reads:?} after {value:?} was written"))),
     }
+}
+
+fn text(path: &Path, key: &str) -> Result<String, Trouble> {
+    let text = fs::read_to_string(path).map_err(|error| refused("reading", key, &error))?;
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())
 }
 
 /// Only keys of the table, so that none leads elsewhere.

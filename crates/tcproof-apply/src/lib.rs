@@ -8,5 +8,5 @@ mod knob;
 pub mod persist;
 
 pub use engine::{Error, Rollback, Surroundings};
-pub use file::{Error as FileError, replace};
+pub use file::{Error as FileError, put, replace};
 pub use knob::{Trouble, read};

@@ -231,7 +231,7 @@ pub(crate) fn write(persist: &Persist) -> Result<(), FileError> {
     let new = with(old.as_deref(), &persist.blocks);
     match old.as_ref() == Some(&new) {
         true => Ok(()),
-        false => file::swap(path, old.as_deref(), &new),
+        false => file::put(path, old.as_deref(), &new),
     }
 }
 
@@ -247,7 +247,7 @@ pub(crate) fn take_out(entry: &Entry, persist: &Persist) -> Vec<Undone> {
     let found: Vec<_> = persist.blocks.iter().filter(|block| find(&old, block).is_some()).collect();
     let removed = match without(&old, &found) {
         _ if found.is_empty() => Ok(()),
-        Some(new) => file::swap(path, Some(&old), &new),
+        Some(new) => file::put(path, Some(&old), &new),
         None => file::remove(path, &old),
     };
     let removed = removed.map_err(|error| error.to_string());

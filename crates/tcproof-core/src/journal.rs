@@ -131,8 +131,6 @@ pub enum Outcome {
     Confirmed,
     /// All is as before.
     RolledBack,
-    /// Confirmed once, and taken back later.
-    TakenBack,
     /// Something could not be taken back.
     Incomplete,
 }

@@ -27,7 +27,7 @@ fn names(root: &Root) -> BTreeSet<String> {
                 names.extend(parse(&text, &path).unwrap().into_keys().map(|name| format!("{group}{name}")));
             }
             // Without IPv6 there is no snmp6.
-            Err(why) => println!("SKIP {file}: {why}"),
+            Err(why) => skip(&format!("SKIP {file}: {why}")),
         }
     }
     names
@@ -38,7 +38,7 @@ fn asked(names: &BTreeSet<String>) -> impl Iterator<Item = &'static Counter> {
     let has = |group: &str| names.iter().any(|name| name.starts_with(group));
     let groups: Vec<_> = GROUPS.into_iter().filter(|group| has(group)).collect();
     for group in GROUPS.iter().filter(|group| !groups.contains(group)) {
-        println!("SKIP {group}*: this kernel has none of them");
+        skip(&format!("SKIP {group}*: this kernel has none of them"));
     }
     counters::all().filter(move |counter| groups.iter().any(|group| counter.name.starts_with(group)))
 }
@@ -71,4 +71,9 @@ fn recorded_kernels_have_exactly_what_the_table_says_of_their_version() {
             assert_eq!(counter.since <= kernel, names.contains(counter.name), "{} in {release}", counter.name);
         }
     }
+}
+
+/// Past the harness, which keeps to itself what a test that passes prints: a skip is to be seen.
+fn skip(line: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
 }

@@ -62,7 +62,7 @@ fn state(entry: &Entry) -> (Role, String) {
         None if entry.is_pending() => (Role::Near, "waits to be confirmed (tcproof confirm)".into()),
         None => (Role::Clear, "in effect".into()),
         Some((Outcome::Confirmed, why)) => (Role::Clear, format!("in effect, confirmed {why}")),
-        Some((Outcome::RolledBack | Outcome::TakenBack, why)) => (Role::Label, format!("taken back: {why}")),
+        Some((Outcome::RolledBack, why)) => (Role::Label, format!("taken back: {why}")),
         Some((Outcome::Incomplete, why)) => (Role::Limiting, format!("taken back in part: {why}")),
     }
 }
@@ -118,7 +118,7 @@ fn state_word(entry: &Entry) -> &'static str {
     match &entry.closed {
         None if entry.is_pending() => "pending",
         None | Some((Outcome::Confirmed, _)) => "in-effect",
-        Some((Outcome::RolledBack | Outcome::TakenBack, _)) => "rolled-back",
+        Some((Outcome::RolledBack, _)) => "rolled-back",
         Some((Outcome::Incomplete, _)) => "incomplete",
     }
 }

@@ -436,6 +436,8 @@ pub(crate) enum Schema {
     Plan,
     /// tcproof explain --json
     Explain,
+    /// tcproof apply --confirm verified --json
+    Verify,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -92,11 +92,6 @@ impl<'a> Context<'a> {
         now.is_some_and(|reading| !matches!(reading, Reading::Absent(Absent::NotInKernel { .. })))
     }
 
-    /// Whether the files are what this machine's boot loads.
-    pub fn is_boot(&self) -> bool {
-        self.tree.loads.iter().any(|load| matches!(load.loader, Loader::Systemd | Loader::Procps))
-    }
-
     /// What a knob will be around a setting: set by what holds together with it, else what it is now, else its default.
     pub fn around(&self, site: Site<'a>, key: &str) -> Option<String> {
         let load = self.loads_of(site.index).next().map(|(load, _)| load);

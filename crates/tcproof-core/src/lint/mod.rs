@@ -188,6 +188,13 @@ impl Report {
     }
 }
 
+impl Tree {
+    /// Whether the files are what a machine's boot loads.
+    pub fn is_boot(&self) -> bool {
+        self.loads.iter().any(|load| matches!(load.loader, Loader::Systemd | Loader::Procps))
+    }
+}
+
 /// Judges a tree by every rule.
 pub fn lint(tree: &Tree) -> Report {
     let context = Context::new(tree);

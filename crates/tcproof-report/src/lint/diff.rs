@@ -1,6 +1,6 @@
 //! Every suggestion as a unified diff, for a person to read and `patch` to apply.
 
-use tcproof_core::lint::{Loader, Report, Tree};
+use tcproof_core::lint::{Report, Tree};
 
 use crate::sanitize;
 
@@ -10,7 +10,7 @@ const CONTEXT: usize = 3;
 /// The diff; empty when there is nothing to correct. `patch` passes over the lines that begin with `#`.
 pub fn diff(tree: &Tree, report: &Report) -> String {
     // Of what boot loads only the kernel's command line has no path: it is no file, and nothing patches it.
-    let is_boot = tree.loads.iter().any(|load| matches!(load.loader, Loader::Systemd | Loader::Procps));
+    let is_boot = tree.is_boot();
     let files = tree.files.iter().enumerate().filter(|(_, file)| !is_boot || file.path.starts_with('/'));
     let corrected = files.filter_map(|(index, file)| {
         let new = tree.corrected(index, &report.findings, false)?;

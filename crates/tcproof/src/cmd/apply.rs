@@ -13,11 +13,11 @@ use tcproof_apply::{Error, Surroundings};
 use tcproof_core::journal;
 use tcproof_core::plan::Plan;
 use tcproof_core::verify::{Observation, Outcome, verify};
-use tcproof_host::{Options, Scope, allow_many_files, observe};
+use tcproof_host::{Options, Scope};
 use tcproof_report::{sanitize, verify as report};
 
 use super::change::{boottime_ms, read_plan, require_root, surroundings, tell};
-use super::check::ProgressLine;
+use super::check::watch;
 use super::{Exit, print, style};
 use crate::cli::{ApplyArgs, Confirmation, OutputArgs, UndoWatchArgs};
 
@@ -144,7 +144,7 @@ fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
             say!("\rtcproof: taken back in part: {why}; see tcproof journal {id}");
             Exit::Incomplete
         }
-        journal::Outcome::RolledBack | journal::Outcome::TakenBack => {
+        journal::Outcome::RolledBack => {
             say!("\rtcproof: taken back: {why}");
             Exit::RolledBack
         }
@@ -166,7 +166,10 @@ fn verified(
     let is_for = |number: usize| plan.changes.iter().any(|change| change.findings.contains(&number));
     let reasons: Vec<_> = (1..).zip(&plan.findings).filter(|(n, _)| is_for(*n)).map(|(_, it)| it.clone()).collect();
     let verification = verify(&reasons, before, &after);
-    print(&report::text(&verification, &style(output, false, false)))?;
+    print(&match output.json() {
+        true => report::json(&verification),
+        false => report::text(&verification, &style(output, false, false)),
+    })?;
     let outcome = verification.outcome;
     let helped = matches!(outcome, Outcome::Cured | Outcome::Better);
     if (helped || args.keep) && !asked_to_stop.load(Ordering::Relaxed) {
@@ -179,12 +182,7 @@ fn verified(
 }
 
 fn observation(window: Duration) -> anyhow::Result<Observation> {
-    allow_many_files();
-    let options = Options { root: "/".into(), window, scope: Scope::All };
-    let mut line = ProgressLine::new(window, true);
-    let interval = observe(&options, &mut |progress| line.show(progress))?;
-    line.clear();
-    Ok(Observation::new(interval))
+    Ok(Observation::new(watch(&Options { root: "/".into(), window, scope: Scope::All }, true)?))
 }
 
 /// What boot will need to set the values too, with what may keep it from that.

@@ -11,7 +11,7 @@ use tcproof_core::journal::{Step, Undone};
 use tcproof_host::Root;
 use tcproof_report::sanitize;
 
-use super::Exit;
+use super::{Exit, read, shown};
 
 /// This host, as the journal will know it.
 pub(crate) fn surroundings(journal: &Path) -> anyhow::Result<Surroundings> {
@@ -112,6 +112,5 @@ pub(crate) const JOURNAL: &str = "/var/lib/tcproof/journal";
 
 /// Reads a plan's file.
 pub(crate) fn read_plan(path: &Path) -> anyhow::Result<tcproof_core::plan::Plan> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    tcproof_report::plan::read(&text).with_context(|| format!("{}", path.display()))
+    tcproof_report::plan::read(&read(path)?).with_context(|| shown(path))
 }

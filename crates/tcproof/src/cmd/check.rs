@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tcproof_core::{Verdict, diagnose};
+use tcproof_core::{Interval, Verdict, diagnose};
 use tcproof_host::{Options, Progress, allow_many_files, observe};
 
 use super::{Exit, print, style};
@@ -13,10 +13,7 @@ use crate::cli::{CheckArgs, FailOn, OutputArgs};
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
-    allow_many_files();
-    let mut line = ProgressLine::new(args.window, !args.quiet && !output.json());
-    let interval = observe(&options, &mut |progress| line.show(progress))?;
-    line.clear();
+    let interval = watch(&options, !args.quiet && !output.json())?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);
@@ -42,19 +39,28 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     Ok(exit.into())
 }
 
+/// Watches, with a line that says so where a person looks.
+pub(super) fn watch(options: &Options, is_shown: bool) -> anyhow::Result<Interval> {
+    allow_many_files();
+    let mut line = ProgressLine::new(options.window, is_shown);
+    let interval = observe(options, &mut |progress| line.show(progress))?;
+    line.clear();
+    Ok(interval)
+}
+
 /// One line on stderr that says that something happens; only where a person looks.
-pub(super) struct ProgressLine {
+struct ProgressLine {
     window: Duration,
     shown: bool,
     wanted: bool,
 }
 
 impl ProgressLine {
-    pub(super) fn new(window: Duration, wanted: bool) -> Self {
+    fn new(window: Duration, wanted: bool) -> Self {
         Self { window, shown: false, wanted: wanted && std::io::stderr().is_terminal() }
     }
 
-    pub(super) fn show(&mut self, progress: Progress) {
+    fn show(&mut self, progress: Progress) {
         if self.wanted {
             self.shown = true;
             let Progress { elapsed, namespaces, listeners, looks } = progress;
@@ -67,7 +73,7 @@ impl ProgressLine {
         }
     }
 
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
         if self.shown {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }

@@ -55,6 +55,7 @@ pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
         Schema::Path => print(tcproof_report::path::SCHEMA)?,
         Schema::Lint => print(tcproof_report::lint::SCHEMA)?,
         Schema::Plan => print(tcproof_report::plan::SCHEMA)?,
+        Schema::Verify => print(tcproof_report::verify::SCHEMA)?,
         Schema::Explain => print(tcproof_report::explain::JSON_SCHEMA)?,
     }
     Ok(Exit::Done.into())

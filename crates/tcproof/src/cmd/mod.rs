@@ -22,11 +22,13 @@ pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
 
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tcproof_report::Style;
+use tcproof_report::{Style, sanitize};
 
 use crate::cli::{Color, OutputArgs};
 
@@ -80,4 +82,22 @@ pub(crate) fn style(output: &OutputArgs, verbose: bool, quiet: bool) -> Style {
     });
     let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
     Style { width, color, unicode, verbose, quiet }
+}
+
+/// A saved check, or a plan: far more than either ever is.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The text of a file that somebody named, which may be hostile in size too.
+pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
+    let shown = shown(path);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    read.with_context(|| shown.clone())?;
+    anyhow::ensure!(bytes.len() as u64 <= MOST_BYTES, "{shown}: expected at most 64 MiB");
+    String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{shown}: expected UTF-8"))
+}
+
+/// A path in a message.
+pub(crate) fn shown(path: &Path) -> String {
+    sanitize(&path.to_string_lossy()).into_owned()
 }

@@ -1,25 +1,21 @@
 //! `tcproof plan`: watch or read a saved check, and say what would be changed; changes nothing but its own file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use tcproof_core::plan::{Making, Plan, plan};
 use tcproof_core::{Finding, Verdict, diagnose};
-use tcproof_host::{Options, Root, Scope, allow_many_files, observe};
+use tcproof_host::{Options, Root, Scope};
 use tcproof_report::{json, plan as report, sanitize};
 
-use super::check::ProgressLine;
-use super::{Exit, print, style};
+use super::check::watch;
+use super::{Exit, print, read, shown, style};
 use crate::cli::{Format, OutputArgs, PlanArgs};
-
-/// A saved check, or a plan: far more than either ever is.
-const MOST_BYTES: u64 = 64 << 20;
 
 /// Runs it.
 pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
@@ -81,10 +77,7 @@ impl Found {
 
 fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
-    allow_many_files();
-    let mut line = ProgressLine::new(args.window, output.format() == Format::Text);
-    let interval = observe(&options, &mut |progress| line.show(progress))?;
-    line.clear();
+    let interval = watch(&options, output.format() == Format::Text)?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);
@@ -146,45 +139,24 @@ fn face(
     })
 }
 
-/// A file's text, which may be hostile in size too.
-fn read(path: &Path) -> anyhow::Result<String> {
-    let shown = shown(path);
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
-    read.with_context(|| shown.clone())?;
-    ensure!(bytes.len() as u64 <= MOST_BYTES, "{shown}: expected at most 64 MiB");
-    String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("{shown}: expected UTF-8"))
-}
-
 /// Writes a file at once: whoever looks sees the old one or the new one. What is no plan stays as it is.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let shown = shown(path);
-    let (path, is_new) = match fs::metadata(path) {
+    let old = match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => bail!("{shown}: expected a file, found a directory"),
         // A pipe, or /dev/stdout.
         Ok(meta) if !meta.is_file() => return fs::write(path, text).with_context(|| shown),
-        Ok(meta) => {
-            let is_ours = meta.len() == 0 || read(path).is_ok_and(|old| report::is_ours(&old));
+        Ok(_) => {
+            let old = read(path).unwrap_or_default();
+            let is_ours = fs::metadata(path).is_ok_and(|meta| meta.len() == 0) || report::is_ours(&old);
             ensure!(is_ours, "{shown}: not overwritten, as it is neither a plan nor made from one: name another file");
-            (fs::canonicalize(path).with_context(|| shown.clone())?, false)
+            Some(old)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => (path.to_path_buf(), true),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| shown),
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let put = || {
-        let mode = fs::Permissions::from_mode(0o644);
-        let mut file = tempfile::Builder::new().prefix(".tcproof-").permissions(mode).tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        // A file that came meanwhile is somebody's.
-        let put = if is_new { file.persist_noclobber(&path) } else { file.persist(&path) };
-        put.map(drop).map_err(|error| error.error)
-    };
-    put().with_context(|| shown)
-}
-
-/// A path in a message.
-fn shown(path: &Path) -> String {
-    sanitize(&path.to_string_lossy()).into_owned()
+    // A link stays one.
+    let path = &*if old.is_some() { fs::canonicalize(path).with_context(|| shown)? } else { path.to_path_buf() };
+    tcproof_apply::put(path, old.as_deref().map(str::as_bytes), text.as_bytes())
+        .map_err(|error| anyhow::anyhow!("{}", sanitize(&error.to_string())))
 }
