@@ -712,7 +712,9 @@ fn judge(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
             if seen < symptom.at_least {
                 wrong.push(format!("the symptom did not occur: {seen} of at least {}", symptom.at_least));
             }
-            if let Some(left) = outcome.after.as_ref().and_then(|after| after.symptom)
+            // Where the scenario knows no remedy, none is expected to cure it.
+            let after = outcome.after.as_ref().filter(|_| scenario.remedy.is_some());
+            if let Some(left) = after.and_then(|after| after.symptom)
                 && left > symptom.tolerate
             {
                 wrong.push(format!("the symptom did not stop: {seen} before the remedy, {left} after it"));
