@@ -528,7 +528,8 @@ fn watch(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Diagnosis, Error> {
     let files = scenario.watch.sides.iter().map(|side| (side.name().to_string(), file(lab, *side))).collect();
-    let options = Options { root: PathBuf::from("/"), window: scenario.watch.window.0, scope: Scope::Files(files) };
+    let options =
+        Options { root: PathBuf::from("/"), window: scenario.watch.window.0, scope: Scope::Files(files), ports: false };
     let mut trouble = Ok(());
     let interval = observe(&options, &mut |_| {
         if trouble.is_ok() {
