@@ -120,6 +120,8 @@ pub struct Planned {
     /// How long the plan and the verification watch; as long as the check if that is not said. What comes in turns is seen
     /// in any window only if that is longer than a turn.
     pub window: Option<Time>,
+    /// How long a cure by plan needs until it is felt; as long as the remedy if that is not said.
+    pub settle: Option<Time>,
 }
 
 /// A knob of the table.

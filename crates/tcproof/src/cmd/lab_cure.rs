@@ -258,7 +258,7 @@ impl Cure for ByPlan {
                 stage.did("taken back".into());
                 self.compare(stage, "what was taken back")?;
                 stage.remedy()?;
-                return Ok(watch.settle.0);
+                return Ok(stage.scenario.plan.settle.unwrap_or(watch.settle).0);
             }
         } else if stage.scenario.limit.is_some() {
             stage.did(match spares {
