@@ -74,12 +74,14 @@ fn scenarios() -> Vec<Listed> {
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("`tcproof lab list --json` is JSON");
     let scenarios = listed["scenarios"].as_array().expect("it has scenarios");
     let limit = |scenario: &Value| scenario["limit"].as_str().map(ToString::to_string);
-    let is_planned = |scenario: &Value| !scenario["plan"].is_null();
+    let is_planned = |scenario: &Value| scenario["plan"]["changes"].as_array().is_some_and(|all| !all.is_empty());
+    // Of these only the remedy itself shows that the symptom stops.
+    let is_untold = |scenario: &Value| !scenario["plan"]["outcome"].is_null();
     let mut limits: BTreeSet<_> = scenarios.iter().filter(|it| is_planned(it)).filter_map(limit).collect();
     let mut listed = |scenario: &Value| {
-        let is_first = limit(scenario).is_none_or(|limit| limits.insert(limit));
+        let mut is_first = || limit(scenario).is_none_or(|limit| limits.insert(limit));
         let name = scenario["name"].as_str()?.to_string();
-        Some(Listed { name, by_plan: is_first || is_planned(scenario) })
+        Some(Listed { name, by_plan: !is_untold(scenario) && (is_planned(scenario) || is_first()) })
     };
     scenarios.iter().filter_map(&mut listed).collect()
 }
