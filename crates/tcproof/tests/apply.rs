@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Place {
     namespace: Netns,
     folder: TempDir,
+    /// By it systemd's timer finds the namespace, where systemd runs: nobody finds one that only a descriptor holds.
+    inside: Child,
 }
 
 impl Place {
@@ -34,7 +36,12 @@ impl Place {
             return None;
         }
         match Netns::new() {
-            Ok(namespace) => Some(Self { namespace, folder: TempDir::new().expect("a folder") }),
+            Ok(namespace) => {
+                let mut sleeps = Command::new("sleep");
+                sleeps.arg("3600");
+                let inside = namespace.run_in(|| sleeps.spawn().expect("it starts")).expect("the namespace");
+                Some(Self { namespace, folder: TempDir::new().expect("a folder"), inside })
+            }
             Err(error) => {
                 skip(&format!("SKIP: no network namespace: {error}"));
                 None
@@ -62,12 +69,16 @@ impl Place {
 
     /// A plan from what is there now.
     fn plan(&self, id: &str) -> PathBuf {
+        self.plan_to(id, &KNOBS)
+    }
+
+    fn plan_to(&self, id: &str, knobs: &[(&str, &str)]) -> PathBuf {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
         let mut text = format!(
             "schema = \"tcproof/plan/1\"\nid = \"{id}\"\nhost = \"{}\"\nkernel = \"6.18\"\nmade_at = \"2026-11-20T00:00:00Z\"\n",
             host.trim()
         );
-        for (key, to) in KNOBS {
+        for (key, to) in knobs {
             let (inode, from) = (self.namespace.inode(), self.read(key).trim().replace('\t', " "));
             text += &format!(
                 "[[changes]]\nfindings = []\nnamespace = {{ name = \"try\", inode = {inode} }}\nknob = \"{key}\"\n\
@@ -130,6 +141,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.inside.kill();
+        let _ = self.inside.wait();
+    }
+}
+
 fn ended(child: Child) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
     (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
@@ -165,6 +183,27 @@ fn what_is_confirmed_stays_until_it_is_taken_back() {
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(place.knobs(), before);
     assert_eq!(place.run(&["rollback"]).0, Some(1), "nothing is in effect any more");
+}
+
+/// Plans are named by the time at which they were made: here by clocks that were set back, before each the more.
+#[test]
+fn a_clock_that_is_set_back_does_not_turn_the_order_round() {
+    let Some(place) = Place::new() else { return };
+    let before = place.knobs();
+    let ids = ["20261130T100000-b", "20251130T100000-c", "20161130T100000-d"];
+    for (id, to) in ids.iter().zip(["11111", "22222", "33333"]) {
+        let plan = place.plan_to(id, &[("net.core.somaxconn", to)]).display().to_string();
+        let apply = place.tcproof(&["apply", &plan, "--yes", "--confirm", "60s"]);
+        place.wait_for(|place| place.read("net.core.somaxconn").trim() == to && place.waits(), "it is changed");
+        assert_eq!(place.run(&["confirm"]).0, Some(0));
+        assert_eq!(ended(apply).0, Some(0));
+    }
+    let (code, text) = place.run(&["rollback"]);
+    assert!(code == Some(0) && text.contains(ids[2]), "the last one first: {text}");
+    assert_eq!(place.read("net.core.somaxconn"), "22222\n");
+    let (code, text) = place.run(&["rollback", "--all"]);
+    assert!(code == Some(0) && text.find(ids[1]) < text.find(ids[0]), "{text}");
+    assert_eq!(place.knobs(), before);
 }
 
 #[test]

@@ -2,17 +2,29 @@
 
 use std::process::ExitCode;
 
+use tcproof_apply::Error;
 use tcproof_report::sanitize;
 
 use super::Exit;
 use super::change::{require_root, surroundings, tell};
+use super::undo::stop_timer;
 use crate::cli::{ConfirmArgs, RollbackArgs};
 
 /// Keeps what waits.
 pub(crate) fn confirm(args: &ConfirmArgs) -> anyhow::Result<ExitCode> {
     require_root()?;
     let here = surroundings(&args.journal)?;
-    let id = here.confirm(args.id.as_deref(), &here.user)?;
+    let id = match here.confirm(args.id.as_deref(), &here.user) {
+        Ok(id) => id,
+        Err(error) => {
+            // It stays all the same.
+            if let Error::NotPersisted { id, .. } = &error {
+                stop_timer(id);
+            }
+            return Err(error.into());
+        }
+    };
+    stop_timer(&id);
     let id = sanitize(&id);
     match here.entry(&id)?.open.persist {
         Some(persist) => say!("tcproof: {id} stays, and boot sets it too, by {}", sanitize(&persist.path)),
@@ -46,6 +58,7 @@ pub(crate) fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
     }
     let mut exit = Exit::Done;
     for rollback in &all {
+        stop_timer(&rollback.id);
         say!("tcproof: {} taken back:", sanitize(&rollback.id));
         if tell(rollback) == Exit::Incomplete {
             exit = Exit::Incomplete;

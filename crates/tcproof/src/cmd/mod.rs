@@ -21,6 +21,7 @@ pub(crate) mod lab;
 pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
+pub(crate) mod undo;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
