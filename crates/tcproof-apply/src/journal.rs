@@ -36,6 +36,12 @@ pub enum Error {
         /// Where and why.
         why: String,
     },
+    /// Its name is taken.
+    #[error("the plan {id} was applied before (tcproof journal {id}): make a new plan")]
+    Known {
+        /// The plan's id.
+        id: String,
+    },
     /// There is no such journal.
     #[error("there is no change {id:?} in the journal")]
     NoSuch {
@@ -67,7 +73,10 @@ impl Store {
     pub fn lock(&self) -> Result<Lock, Error> {
         // Journals name users and programs: nobody else's business.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
-        made.map_err(|error| failed(&self.folder, "making it", error))?;
+        made.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => self.no_folder(),
+            _ => failed(&self.folder, "making it", error),
+        })?;
         let path = self.folder.join("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, "opening it", error))?;
@@ -85,7 +94,11 @@ impl Store {
     pub fn create(&self, _lock: &Lock, open: &Open) -> Result<Writer, Error> {
         let path = self.path(&open.id)?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
-        let mut writer = Writer { file: file.map_err(|error| failed(&path, "making it", error))?, path };
+        let file = file.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Error::Known { id: open.id.clone() },
+            _ => failed(&path, "making it", error),
+        });
+        let mut writer = Writer { file: file?, path };
         let begun = writer.append(&Record::Open(open.clone())).and_then(|()| {
             let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
             folder.map_err(|error| failed(&self.folder, "syncing it", error))
@@ -147,6 +160,7 @@ impl Store {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(self.no_folder()),
             Err(error) => return Err(failed(&self.folder, "listing it", error)),
         };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -193,6 +207,10 @@ impl Store {
             }
         }
         unread.map_or(Ok(None), Err)
+    }
+
+    fn no_folder(&self) -> Error {
+        Error::Spoilt { path: self.folder.clone(), why: "expected a folder, for the journal".into() }
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Error> {

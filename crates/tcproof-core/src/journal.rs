@@ -186,7 +186,9 @@ impl Entry {
         };
         if open.version > VERSION {
             let (found, ours) = (open.version, VERSION);
-            return Err(alloc::format!("it is of version {found}, and this program reads up to {ours}"));
+            return Err(alloc::format!(
+                "it is of version {found}, and this program reads up to {ours}: use the tcproof that wrote it"
+            ));
         }
         let steps = open.steps.len();
         if open.persist.as_ref().is_some_and(|persist| persist.blocks.len() != steps) {

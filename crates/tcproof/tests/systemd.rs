@@ -4,6 +4,8 @@
 //!
 //! Needs root and Debian's systemd-container; says `SKIP` without.
 
+mod place;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use place::{skip, survived};
 use tcproof_lab::kit::require_root;
 use tempfile::TempDir;
 
@@ -235,6 +238,14 @@ fn when_the_session_is_killed_the_timer_takes_everything_back() {
         );
     }
 
+    survived(
+        "SIGKILL of all of the session",
+        "while it waits to be confirmed",
+        1,
+        "killed",
+        "as before, by systemd's timer",
+    );
+
     // The same without the timer, to see that the session's end is what it is for: the process dies with the session.
     let plan = container.plan("a-2");
     let hidden = ["env", "PATH=/nowhere", "/usr/local/bin/tcproof", "apply", &plan, "--yes", "--confirm", "2s"];
@@ -319,9 +330,4 @@ fn where_systemd_would_not_get_at_the_journal_a_process_takes_back() {
     let (code, text) = apply("c-3", "/srv/b/$HOME %n \u{e9}");
     assert!(code == Some(4) && !text.contains("systemd does not"), "{code:?} {text}");
     assert_eq!(container.knob(), before);
-}
-
-/// Past the harness, which keeps to itself what a test that passes prints: a skip is to be seen.
-fn skip(line: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
 }
