@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod faults;
 mod fuzz;
 mod new_limit;
 mod registry;
@@ -39,10 +40,18 @@ enum Task {
     BenchLint(bench::LintArgs),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
+    /// Puts faults into the middle of changes, also by emulated machines whose power fails, and keeps the table in bench/runs
+    Faults(faults::Args),
     /// Feeds random input to a reader of what may be hostile
     Fuzz(fuzz::Args),
     #[command(hide = true)]
     VmGuest,
+    #[command(hide = true)]
+    VmHeld {
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     #[command(hide = true)]
     BenchRow(bench::RowArgs),
     #[command(hide = true)]
@@ -62,8 +71,10 @@ fn main() -> Result<ExitCode> {
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
+        Task::Faults(args) => faults::run(&workspace(), &target(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
+        Task::VmHeld { program, arguments } => vm::held(&program, &arguments).map(|()| ExitCode::FAILURE),
         Task::BenchRow(args) => bench::row(&args),
         Task::BenchHold(sockets) => bench::hold(&sockets),
         Task::BenchOne(args) => bench::one(&args),
@@ -90,6 +101,12 @@ fn rules() -> Table {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// As the names of dated runs have it.
+fn today() -> Result<String> {
+    let date = std::process::Command::new("date").args(["--utc", "+%F"]).output().context("asking for the date")?;
+    Ok(String::from_utf8_lossy(&date.stdout).trim().to_string())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

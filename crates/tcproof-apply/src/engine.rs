@@ -107,7 +107,7 @@ impl Surroundings {
         if let Some(id) = self.store.pending()? {
             return Err(Error::Pending(id));
         }
-        let open = Open { persist, ..self.read_before(plan)? };
+        let open = Open { persist, number: self.store.next_number(&lock)?, ..self.read_before(plan)? };
         let mut writer = self.store.create(&lock, &open)?;
         let written = open.steps.iter().try_for_each(|step| self.write(step).map_err(|trouble| trouble.to_string()));
         let mut wait = || writer.append(&Record::Waiting { until_ms }).map_err(|error| error.to_string());
@@ -224,6 +224,7 @@ impl Surroundings {
         Ok(Open {
             version: VERSION,
             id: plan.id.clone(),
+            number: 0,
             at: (self.now)(),
             user: self.user.clone(),
             boot_id: self.boot_id.clone(),

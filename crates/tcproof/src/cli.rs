@@ -375,6 +375,12 @@ pub(crate) struct UndoWatchArgs {
     /// Where the journal is kept
     #[arg(long, value_name = "DIR")]
     pub(crate) journal: PathBuf,
+    /// Only find out whether the journal is that folder from here, and whether each namespace can be entered
+    #[arg(long, value_name = "DEVICE:INODE")]
+    pub(crate) sees: Option<String>,
+    /// With --sees: a network namespace's inode (repeatable)
+    #[arg(long, value_name = "INODE", requires = "sees")]
+    pub(crate) netns: Vec<u64>,
 }
 
 /// `lint`.

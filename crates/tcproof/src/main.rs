@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Some(Command::Confirm(args)) => cmd::confirm::confirm(&args),
         Some(Command::Rollback(args)) => cmd::confirm::rollback(&args),
         Some(Command::Journal(args)) => cmd::journal::run(&args, output),
-        Some(Command::UndoWatch(args)) => cmd::apply::undo_watch(&args),
+        Some(Command::UndoWatch(args)) => cmd::undo::watch(&args),
         Some(Command::Verify(args)) => cmd::verify::run(&args, output),
         Some(Command::Plan(args)) => cmd::plan::run(&args, output),
         Some(Command::Doctor(args)) => cmd::doctor::run(&args, output),

@@ -22,6 +22,7 @@ mod lab_cure;
 pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
+pub(crate) mod undo;
 pub(crate) mod verify;
 
 use std::fs::File;
