@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use tcproof_apply::persist::Persisting;
-use tcproof_apply::{Error, Surroundings};
+use tcproof_apply::{Error, Rollback, Surroundings};
 use tcproof_core::journal;
 use tcproof_core::plan::Plan;
 use tcproof_core::verify::{Observation, Outcome, settle, verify};
@@ -140,8 +140,8 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
 fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
     let entry = here.entry(id)?;
     let lacks_lines = entry.lacks_lines();
-    let Some((outcome, why)) = entry.closed else { return Ok(None) };
-    let why = sanitize(&why);
+    let Some((outcome, why)) = &entry.closed else { return Ok(None) };
+    let why = sanitize(why);
     Ok(Some(match outcome {
         journal::Outcome::Confirmed => {
             say!("\rtcproof: confirmed {why}");
@@ -149,8 +149,8 @@ fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
             if lacks_lines { Exit::Failed } else { Exit::Done }
         }
         journal::Outcome::Incomplete => {
-            say!("\rtcproof: taken back in part: {why}; see tcproof journal {id}");
-            Exit::Incomplete
+            say!("\rtcproof: taken back in part: {why}:");
+            tell(&Rollback::of(&entry))
         }
         journal::Outcome::RolledBack => {
             say!("\rtcproof: taken back: {why}");

@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tcproof_apply::Surroundings;
+use tcproof_apply::{Error, Surroundings, journal};
 use tcproof_core::plan::Plan;
 use tcproof_core::snapshot::NetnsId;
 use tcproof_report::sanitize;
@@ -41,10 +41,12 @@ impl Undo {
     /// Sees to it that a plan's changes are taken back at that time, whatever becomes of this process. To be called before
     /// anything is changed.
     pub(crate) fn arm(here: &Surroundings, journal: &Path, plan: &Plan, until_ms: u64) -> Result<Self> {
+        // Makes the folder, too; where there can be none, nothing needs an undo.
+        drop(here.store.lock()?);
         // Who takes back runs elsewhere.
         let journal = &std::path::absolute(journal).context("where the journal is")?;
         if is_booted() {
-            match timer(here, journal, plan, until_ms) {
+            match timer(journal, plan, until_ms) {
                 Ok(()) => return Ok(Self::Timer(plan.id.clone())),
                 Err(why) => {
                     let why = format!("{why:#}");
@@ -90,9 +92,7 @@ fn unit(id: &str) -> String {
 
 /// Starts the timer, once a service of systemd's has shown that it gets at all it will need: systemd may be that of another
 /// mount namespace, and may be forbidden to run what lies in a home folder.
-fn timer(here: &Surroundings, journal: &Path, plan: &Plan, until_ms: u64) -> Result<()> {
-    // Makes the folder, too.
-    drop(here.store.lock()?);
+fn timer(journal: &Path, plan: &Plan, until_ms: u64) -> Result<()> {
     let folder = fs::metadata(journal).with_context(|| journal.display().to_string())?;
     let mut sees = vec![format!("--sees={}:{}", folder.dev(), folder.ino())];
     let namespaces: BTreeSet<_> = plan.changes.iter().filter_map(|change| change.namespace.inode).collect();
@@ -172,12 +172,15 @@ pub(crate) fn watch(args: &UndoWatchArgs) -> Result<ExitCode> {
         sleep(LOOK);
     }
     loop {
-        match here.entry(&args.id) {
-            Ok(entry) if entry.is_pending() => {}
+        let taken_back = match here.entry(&args.id) {
+            Ok(entry) if entry.is_pending() => here.rollback_pending("not confirmed in time"),
             // Closed, confirmed, or never begun.
-            _ => return Ok(Exit::Done.into()),
-        }
-        match here.rollback_pending("not confirmed in time") {
+            Ok(_) | Err(Error::Nothing(_) | Error::Journal(journal::Error::NoSuch { .. })) => {
+                return Ok(Exit::Done.into());
+            }
+            Err(error) => Err(error),
+        };
+        match taken_back {
             Ok(Some(rollback)) => {
                 // Into systemd's log.
                 say!("tcproof: {} was not confirmed in time; taken back:", sanitize(&rollback.id));
