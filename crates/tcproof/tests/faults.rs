@@ -173,7 +173,7 @@ fn a_namespace_that_vanishes() {
     survived("the namespace vanishes", "before anything is changed", 1, "1", "untouched");
     // While it waits.
     let other = Place::new().expect("as the first one");
-    let apply = place.tcproof(&["apply", &plan("j-2", &other), "--yes", "--confirm", "3s"]);
+    let apply = place.tcproof(&["apply", &plan("j-2", &other), "--yes", "--confirm", "5s"]);
     place.wait_for(|place| place.read(KNOBS[0].0) == "12345\n" && other.is_changed(), "both are changed");
     drop(other);
     let (code, text) = ended(apply);
@@ -322,7 +322,7 @@ fn knobs_that_turn_read_only() {
     let (code, text) = script(
         &place,
         &format!(
-            "{bind}$T apply {plan} --yes --confirm 2s --journal {journal} &\n\
+            "{bind}$T apply {plan} --yes --confirm 4s --journal {journal} &\n\
              until grep -q 71234567 /proc/sys/net/ipv4/tcp_rmem; do sleep 0.05; done\n\
              turn ro\nwait $! && exit 9 || code=$?\n$T rollback m-2 --journal {journal} && exit 8 || echo again $?\n\
              turn rw\n$T rollback m-2 --journal {journal} || exit 7\nexit $code"

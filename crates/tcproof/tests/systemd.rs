@@ -218,7 +218,7 @@ fn when_the_session_is_killed_the_timer_takes_everything_back() {
     let Some(container) = Container::start() else { return };
     let before = container.knob();
     let plan = container.plan("a-1");
-    let apply = container.in_session(&["tcproof", "apply", &plan, "--yes", "--confirm", "4s"]);
+    let apply = container.in_session(&["tcproof", "apply", &plan, "--yes", "--confirm", "6s"]);
     container.wait_for(Container::is_changed, "it is changed");
     assert_eq!(container.unit("tcproof-undo-a-1.timer"), "active");
     assert_eq!(container.unit("tcproof-undo-a-1-probe.service"), "inactive", "nothing is left of the trial");
@@ -274,12 +274,12 @@ fn a_confirmation_and_a_rollback_stop_the_timer() {
     };
     let is_stopped = |id: &str| container.wait_for(|it| it.unit(&timer(id)) == "inactive", "the timer is stopped");
 
-    let waits = apply("b-1", "4s");
+    let waits = apply("b-1", "6s");
     let (code, text) = container.run(&["tcproof", "confirm"]);
     assert_eq!(code, Some(0), "{text}");
     is_stopped("b-1");
     assert_eq!(ended(waits).0, Some(0));
-    sleep(Duration::from_secs(5));
+    sleep(Duration::from_secs(7));
     assert!(container.is_changed() && container.state().0 == "in-effect", "it stays");
     assert_eq!(container.run(&["tcproof", "rollback"]).0, Some(0));
     assert_eq!(container.knob(), before);

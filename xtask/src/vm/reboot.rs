@@ -42,7 +42,7 @@ struct Loss {
     changed: usize,
     /// What leads to it.
     steps: Vec<Step>,
-    /// What the next boot's unit says.
+    /// What the next boot's unit says; empty where the disk may have the last record or not.
     unit: &'static str,
     /// Whether boot sets the plan's values, which are in the file; none where the disk may have it either way.
     is_set: Option<bool>,
@@ -169,7 +169,7 @@ fn losses() -> Vec<Loss> {
     other_then.extend(rollback(8));
     vec![
         Loss {
-            unit: NOTHING,
+            unit: "",
             then: Vec::new(),
             ..taken_back(
                 "the journal is begun, and not yet on the disk",
@@ -192,12 +192,16 @@ fn losses() -> Vec<Loss> {
             in_apply(3, at(Call::Sync, JOURNAL, 3, false)),
         ),
         taken_back("it waits to be confirmed", 4, 3, waiting(4)),
-        taken_back(
-            "it is being confirmed, and that is not on the disk",
-            5,
-            3,
-            in_confirm(5, at(Call::Sync, JOURNAL, 1, false)),
-        ),
+        Loss {
+            unit: "",
+            then: vec![(command(&[TCPROOF, "rollback", &id(5)]), format!("{} taken back:", id(5)))],
+            ..taken_back(
+                "it is being confirmed, and that is not on the disk",
+                5,
+                3,
+                in_confirm(5, at(Call::Sync, JOURNAL, 1, false)),
+            )
+        },
         Loss {
             at: "it is confirmed, and its lines are not written",
             changed: 3,
@@ -268,25 +272,33 @@ impl Judge<'_> {
         self.looked(0, before);
         if let Some(before) = before {
             for (step, says) in &before.then {
-                if !matches!(step, Step::Plan { .. }) {
-                    self.ran(says);
-                }
+                self.did(step, says);
             }
             self.looked(0, None);
         }
         if let Some(loss) = loss {
-            for step in loss.steps.iter().filter(|step| !matches!(step, Step::Plan { .. })) {
-                self.ran(if matches!(step, Step::Hold(..)) { "" } else { "stays" });
+            for step in &loss.steps {
+                self.did(step, "stays");
             }
             self.looked_at_values(loss.changed);
         }
         self.wrong
     }
 
+    /// What was done, and what it says; what is held has no end, and says nothing.
+    fn did(&mut self, step: &Step, says: &str) {
+        match step {
+            Step::Hold(..) => match self.told.next() {
+                Some(Event::Ran { status: None, .. }) => {}
+                other => self.wrong.push(format!("it was not held: {other:?}")),
+            },
+            Step::Run(_) => self.ran(says),
+            Step::File { .. } | Step::Plan { .. } | Step::Look { .. } | Step::Cut => {}
+        }
+    }
+
     fn ran(&mut self, says: &str) {
         match self.told.next() {
-            // What is held has no end.
-            Some(Event::Ran { status: None, .. }) if says.is_empty() => {}
             Some(Event::Ran { status: Some(status), text }) if status == "exit status: 0" && text.contains(says) => {}
             other => self.wrong.push(format!("expected {says:?}, got {other:?}")),
         }

@@ -36,9 +36,10 @@ impl Place {
         }
         match Netns::new() {
             Ok(namespace) => {
-                let mut sleeps = Command::new("sleep");
-                sleeps.arg("3600");
-                let inside = namespace.run_in(|| sleeps.spawn().expect("it starts")).expect("the namespace");
+                // It waits for its input, which ends with us.
+                let mut waits = Command::new("cat");
+                waits.stdin(Stdio::piped());
+                let inside = namespace.run_in(|| waits.spawn().expect("it starts")).expect("the namespace");
                 Some(Self { namespace, folder: TempDir::new().expect("a folder"), inside })
             }
             Err(error) => {
