@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod bpf;
 mod fuzz;
 mod new_limit;
 mod registry;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Args),
     /// Measures CPU time and peak memory of `tcproof lint` on many lines
     BenchLint(bench::LintArgs),
+    /// Makes the eBPF programs' skeletons from their sources, by clang and libbpf
+    Bpf(bpf::Args),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
     /// Feeds random input to a reader of what may be hostile
@@ -61,6 +64,7 @@ fn main() -> Result<ExitCode> {
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
+        Task::Bpf(args) => bpf::run(&workspace(), &target(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
