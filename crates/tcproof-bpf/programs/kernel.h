@@ -21,6 +21,7 @@ typedef long long s64;
 
 enum { BPF_MAP_TYPE_ARRAY = 2 };
 enum { BPF_F_MMAPABLE = 1 << 10 };
+enum { TCP_TIME_WAIT = 6, TCP_NEW_SYN_RECV = 12 };
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { IPPROTO_TCP = 6, IPPROTO_MPTCP = 262 };
 
@@ -95,6 +96,10 @@ struct sock_common {
 	struct hlist_nulls_node skc_nulls_node;
 };
 
+struct inet_timewait_sock {
+	volatile u8 tw_substate;
+};
+
 struct kernfs_node {
 	u64 id;
 };
@@ -107,6 +112,8 @@ struct sock_cgroup_data {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
+	struct socket *sk_socket;
+	unsigned long sk_ino; /* since 6.17 */
 	struct sock_cgroup_data sk_cgrp_data;
 };
 struct socket {
@@ -114,6 +121,10 @@ struct socket {
 };
 struct inode {
 	unsigned long i_ino;
+};
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
 };
 struct file {
 	struct inode *f_inode;

@@ -14,27 +14,38 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 enum {
 	THREADS = 8,
 	/* A call runs with preemption off (net/bpf/test_run.c): 256 KiB are 10 900 IPv4 sockets, less than a millisecond. */
-	WORDS = 32 * 1024 - 8,
-	V4_WORDS = 3,
-	V6_WORDS = 6,
-	NAMESPACE_WORDS = 4,
+	WORDS = 32 * 1024 - 17,
+	MOST_WORDS = 7, /* of a socket */
+	NAMESPACE_WORDS = 3,
 	/* Chains walked at once: the memory answers to several reads at a time, and one chain is a single one after another. */
 	LANES = 4,
 	/* No chain is this long. A walk that goes astray in a ring ends here. */
-	LONGEST_CHAIN = 1 << 16,
+	LONGEST_CHAIN = 1 << 18,
 	TRIES = 4,
 	NAMESPACES = 1 << 20,
 };
+
+/* What is wanted of each socket besides. Each costs a cache miss or two for every one that is not TIME_WAIT. */
+enum { WITH_CGROUP = 1, WITH_INODE = 2 };
+/* In a record. */
+enum { HAS_CGROUP = 1 << 24 };
 
 struct buffer {
 	u64 used;    /* words */
 	u64 bucket;  /* the next one */
 	u64 astray;  /* groups of chains given up: they would not hold still, or were too long for a buffer */
 	u64 retried; /* groups of chains walked again */
+	u64 path;    /* 2: bpf_rdonly_cast, 1: bpf_probe_read_kernel */
 	u64 tries;   /* of this group */
-	u64 net;     /* of the last socket, and its number: nearly always that of the next one too */
+	u64 full;    /* there was no room for one of this group */
+	u64 open;    /* chains of this group whose end was not met yet */
+	u64 taken;   /* buffers after the first one, of namespaces */
+	u64 at[LANES];
+	/* Of the last socket, and their numbers: nearly always those of the next one too. */
+	u64 net;
 	u64 inum;
-	u64 path; /* 2: bpf_rdonly_cast, 1: bpf_probe_read_kernel */
+	u64 cgroup;
+	u64 cgroup_id;
 	u64 words[WORDS];
 };
 
@@ -54,16 +65,28 @@ extern void *bpf_rdonly_cast(const void *from, u32 type) KFUNC;
  * The verifier lets nobody compute with a pointer that it has loaded, such as look at the last bit of an end marker. A
  * number is a number whatever was stored as one: so words are read through a type of the kernel that begins with one.
  */
-#define WORD(from) ((u64)CAST(timespec64, from)->tv_sec)
+#define FAST_WORD(from) ((u64)CAST(timespec64, from)->tv_sec)
 #define NODE OFFSET(sock_common, skc_nulls_node)
+
+static ALWAYS_INLINE u64 slow_word(u64 from)
+{
+	u64 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), (const void *)from);
+	return word;
+}
+
+static ALWAYS_INLINE u64 word(u64 from, const int fast)
+{
+	return fast ? FAST_WORD(from) : slow_word(from);
+}
 
 struct walk {
 	struct buffer *buffer;
 	u64 table;
 	u64 end;
 	u64 only; /* struct net *, or 0 for all */
-	u64 full;
-	u64 at[LANES];
+	u64 with;
 };
 
 static ALWAYS_INLINE int is_end(u64 node)
@@ -79,20 +102,91 @@ static ALWAYS_INLINE u64 *room(struct walk *w)
 
 	/* Else clang proves the bound on another register than it adds. */
 	asm volatile("" : "+r"(used));
-	if (used > WORDS - V6_WORDS) {
-		w->full = 1;
+	if (used > WORDS - MOST_WORDS) {
+		b->full = 1;
 		return 0;
 	}
 	return &b->words[used];
+}
+
+static ALWAYS_INLINE u64 cgroup_of(struct buffer *b, u64 sk, const int fast)
+{
+	u64 cgroup;
+
+	if (!EXISTS(sock, sk_cgrp_data.cgroup))
+		return 0;
+	cgroup = word(sk + OFFSET(sock, sk_cgrp_data.cgroup), fast);
+	if (!cgroup)
+		return 0;
+	if (cgroup != b->cgroup) {
+		b->cgroup_id = word(word(cgroup + OFFSET(cgroup, kn), fast) + OFFSET(kernfs_node, id), fast);
+		b->cgroup = cgroup;
+	}
+	return b->cgroup_id;
+}
+
+/* As sock_i_ino() has it; the numbers of sockets have 32 bits (get_next_ino). */
+static ALWAYS_INLINE u32 inode_of(u64 sk, const int fast)
+{
+	if (EXISTS(sock, sk_ino))
+		return word(sk + OFFSET(sock, sk_ino), fast);
+	u64 socket = word(sk + OFFSET(sock, sk_socket), fast);
+	return socket ? word(socket + OFFSET(socket_alloc, vfs_inode.i_ino), fast) : 0;
+}
+
+/*
+ * Writes down, after the two words of what all have, what only some have: a socket that is not whole
+ * (inet_timewait_sock, request_sock) has neither inode nor control group, and TIME_WAIT one more state.
+ */
+static ALWAYS_INLINE void rest(struct walk *w, u64 *to, u64 sk, u64 ports, u8 state, u16 family, u64 v4, const u64 *v6,
+			       const int fast)
+{
+	struct buffer *b = w->buffer;
+	u64 about = state | (u64)family << 16;
+	int words = 3, is_whole = state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
+
+	to[0] = b->inum | ports << 32;
+	if (state == TCP_TIME_WAIT)
+		about |= (word(sk + OFFSET(inet_timewait_sock, tw_substate), fast) & 0xff) << 8;
+	to[2] = v4;
+	if (family == AF_INET6 && EXISTS(sock_common, skc_v6_daddr)) {
+		if (fast) {
+			u64 daddr = sk + OFFSET(sock_common, skc_v6_daddr);
+			u64 saddr = sk + OFFSET(sock_common, skc_v6_rcv_saddr);
+			to[2] = FAST_WORD(daddr);
+			to[3] = FAST_WORD(daddr + 8);
+			to[4] = FAST_WORD(saddr);
+			to[5] = FAST_WORD(saddr + 8);
+		} else {
+			to[2] = v6[0];
+			to[3] = v6[1];
+			to[4] = v6[2];
+			to[5] = v6[3];
+		}
+		words = 6;
+	}
+	if (is_whole && w->with & WITH_INODE)
+		about |= (u64)inode_of(sk, fast) << 32;
+	if (is_whole && w->with & WITH_CGROUP) {
+		about |= HAS_CGROUP;
+		if (words == 3)
+			to[3] = cgroup_of(b, sk, fast);
+		else
+			to[6] = cgroup_of(b, sk, fast);
+		words++;
+	}
+	to[1] = about;
+	b->used += words;
 }
 
 /* Writes one socket down and returns what its chain goes on with. */
 static ALWAYS_INLINE u64 socket_fast(struct walk *w, u64 node)
 {
 	struct buffer *b = w->buffer;
-	struct sock_common *sk = CAST(sock_common, node - NODE);
-	u64 net = WORD(node - NODE + OFFSET(sock_common, skc_net));
-	u64 next = WORD(node);
+	u64 sk = node - NODE;
+	struct sock_common *common = CAST(sock_common, sk);
+	u64 net = FAST_WORD(sk + OFFSET(sock_common, skc_net));
+	u64 next = FAST_WORD(node);
 	u64 *to;
 
 	if (w->only && net != w->only)
@@ -102,23 +196,8 @@ static ALWAYS_INLINE u64 socket_fast(struct walk *w, u64 node)
 		b->net = net;
 	}
 	to = room(w);
-	if (!to)
-		return next;
-	u16 family = sk->skc_family;
-	to[0] = b->inum | (u64)sk->skc_portpair << 32;
-	to[1] = sk->skc_state | (u64)family << 16;
-	if (family == AF_INET6 && EXISTS(sock_common, skc_v6_daddr)) {
-		u64 daddr = node - NODE + OFFSET(sock_common, skc_v6_daddr);
-		u64 saddr = node - NODE + OFFSET(sock_common, skc_v6_rcv_saddr);
-		to[2] = WORD(daddr);
-		to[3] = WORD(daddr + 8);
-		to[4] = WORD(saddr);
-		to[5] = WORD(saddr + 8);
-		b->used += V6_WORDS;
-	} else {
-		to[2] = sk->skc_addrpair;
-		b->used += V4_WORDS;
-	}
+	if (to)
+		rest(w, to, sk, common->skc_portpair, common->skc_state, common->skc_family, common->skc_addrpair, 0, 1);
 	return next;
 }
 
@@ -127,23 +206,17 @@ enum { HEAD = 112 };
 #define IN_HEAD(member, bytes) (OFFSET(sock_common, member) <= HEAD - (bytes))
 #define FROM_HEAD(type, member) (*(type *)(head + OFFSET(sock_common, member)))
 
-static ALWAYS_INLINE u64 read_word(u64 from)
-{
-	u64 word = 0;
-
-	bpf_probe_read_kernel(&word, sizeof(word), (const void *)from);
-	return word;
-}
-
 static ALWAYS_INLINE u64 socket_slow(struct walk *w, u64 node)
 {
 	struct buffer *b = w->buffer;
 	char head[HEAD] __attribute__((aligned(8)));
+	u64 v6[4] = {}, sk = node - NODE;
 	u64 *to;
 
+	/* A layout of sockets that this does not know: every chain is astray. */
 	if (!IN_HEAD(skc_nulls_node, 8) || !IN_HEAD(skc_net, 8))
 		return 0;
-	if (bpf_probe_read_kernel(head, sizeof(head), (const void *)(node - NODE)))
+	if (bpf_probe_read_kernel(head, sizeof(head), (const void *)sk))
 		return 0;
 	u64 next = FROM_HEAD(u64, skc_nulls_node);
 	u64 net = FROM_HEAD(u64, skc_net);
@@ -151,79 +224,64 @@ static ALWAYS_INLINE u64 socket_slow(struct walk *w, u64 node)
 	if (w->only && net != w->only)
 		return next;
 	if (net != b->net) {
-		u32 inum = 0;
-		bpf_probe_read_kernel(&inum, sizeof(inum), (const void *)(net + OFFSET(net, ns.inum)));
-		b->inum = inum;
+		b->inum = (u32)slow_word(net + OFFSET(net, ns.inum));
 		b->net = net;
 	}
-	to = room(w);
-	if (!to)
-		return next;
-	u16 family = FROM_HEAD(u16, skc_family);
-	to[0] = b->inum | (u64)FROM_HEAD(u32, skc_portpair) << 32;
-	to[1] = FROM_HEAD(u8, skc_state) | (u64)family << 16;
-	if (family == AF_INET6 && EXISTS(sock_common, skc_v6_daddr)) {
+	if (EXISTS(sock_common, skc_v6_daddr)) {
 		if (!IN_HEAD(skc_v6_daddr, 16) || !IN_HEAD(skc_v6_rcv_saddr, 16))
 			return 0;
 		u64 *daddr = &FROM_HEAD(u64, skc_v6_daddr), *saddr = &FROM_HEAD(u64, skc_v6_rcv_saddr);
-		to[2] = daddr[0];
-		to[3] = daddr[1];
-		to[4] = saddr[0];
-		to[5] = saddr[1];
-		b->used += V6_WORDS;
-	} else {
-		to[2] = FROM_HEAD(u64, skc_addrpair);
-		b->used += V4_WORDS;
+		v6[0] = daddr[0];
+		v6[1] = daddr[1];
+		v6[2] = saddr[0];
+		v6[3] = saddr[1];
 	}
+	to = room(w);
+	if (to)
+		rest(w, to, sk, FROM_HEAD(u32, skc_portpair), FROM_HEAD(u8, skc_state), FROM_HEAD(u16, skc_family),
+		     FROM_HEAD(u64, skc_addrpair), v6, 0);
 	return next;
 }
 
-#define STEP(lane, socket)                                                                                             \
-	if (!is_end(w->at[lane])) {                                                                                    \
-		live = 1;                                                                                              \
-		w->at[lane] = socket(w, w->at[lane]);                                                                  \
-	}
+/*
+ * A step goes on one socket in one of the chains, in turn. One callback for all, and what it remembers in the map and not on
+ * its stack: else the verifier follows every way through every chain, and gives up.
+ */
+#define STEP(socket)                                                                                                   \
+	struct buffer *b = w->buffer;                                                                                  \
+	u64 *at = &b->at[i % LANES];                                                                                   \
+	u64 node = *at;                                                                                                \
+                                                                                                                       \
+	if (is_end(node))                                                                                              \
+		return 0;                                                                                              \
+	node = socket(w, node);                                                                                        \
+	*at = node;                                                                                                    \
+	b->open -= is_end(node);                                                                                       \
+	return !b->open
 
 static int step_fast(u64 i, struct walk *w)
 {
-	int live = 0;
-
-	STEP(0, socket_fast) STEP(1, socket_fast) STEP(2, socket_fast) STEP(3, socket_fast);
-	return !live;
+	STEP(socket_fast);
 }
 
 static int step_slow(u64 i, struct walk *w)
 {
-	int live = 0;
-
-	STEP(0, socket_slow) STEP(1, socket_slow) STEP(2, socket_slow) STEP(3, socket_slow);
-	return !live;
+	STEP(socket_slow);
 }
 
 /* What a chain ends in; buckets past the last one are made empty. */
 #define MARKER(bucket) ((u64)(bucket) << 1 | 1)
-#define HEAD_OF(lane, read) w->at[lane] = first + lane < w->end ? read(w->table + (first + lane) * 8) : MARKER(first + lane);
-#define ASTRAY(lane) (w->at[lane] != MARKER(first + lane))
-
-/* A group of chains, side by side. Those that go astray are walked again from the start. */
-#define GROUP(read, step)                                                                                              \
-	struct buffer *b = w->buffer;                                                                                  \
-	u64 first = b->bucket, start = b->used;                                                                        \
-                                                                                                                       \
-	if (first >= w->end)                                                                                           \
-		return 1;                                                                                              \
-	w->full = 0;                                                                                                   \
-	HEAD_OF(0, read) HEAD_OF(1, read) HEAD_OF(2, read) HEAD_OF(3, read);                                           \
-	if (!is_end(w->at[0]) || !is_end(w->at[1]) || !is_end(w->at[2]) || !is_end(w->at[3]))                           \
-		bpf_loop(LONGEST_CHAIN, step, w, 0);                                                                   \
-	return after(w, first, start)
 
 static ALWAYS_INLINE int after(struct walk *w, u64 first, u64 start)
 {
 	struct buffer *b = w->buffer;
-	int astray = ASTRAY(0) || ASTRAY(1) || ASTRAY(2) || ASTRAY(3);
+	u64 astray = 0;
 
-	if (w->full && start) {
+#pragma unroll
+	for (int lane = 0; lane < LANES; lane++)
+		astray |= b->at[lane] ^ MARKER(first + lane);
+
+	if (b->full && start) {
 		/* Into the next buffer, all of it. */
 		b->used = start;
 		return 1;
@@ -234,25 +292,48 @@ static ALWAYS_INLINE int after(struct walk *w, u64 first, u64 start)
 		b->retried++;
 		return 0;
 	}
-	b->astray += astray || w->full;
+	b->astray += !!(astray | b->full);
 	b->tries = 0;
 	b->bucket = first + LANES;
 	return 0;
 }
 
+/* A group of chains, side by side. Those that go astray are walked again from the start. */
+static ALWAYS_INLINE int group(struct walk *w, const int fast)
+{
+	struct buffer *b = w->buffer;
+	u64 first = b->bucket, start = b->used, open = 0;
+
+	if (first >= w->end)
+		return 1;
+#pragma unroll
+	for (int lane = 0; lane < LANES; lane++) {
+		u64 bucket = first + lane;
+		u64 node = bucket < w->end ? word(w->table + bucket * 8, fast) : MARKER(bucket);
+		b->at[lane] = node;
+		open += !is_end(node);
+	}
+	b->full = 0;
+	b->open = open;
+	if (open)
+		bpf_loop(LONGEST_CHAIN, fast ? (void *)step_fast : (void *)step_slow, w, 0);
+	return after(w, first, start);
+}
+
 static int group_fast(u64 i, struct walk *w)
 {
-	GROUP(WORD, step_fast);
+	return group(w, 1);
 }
 
 static int group_slow(u64 i, struct walk *w)
 {
-	GROUP(read_word, step_slow);
+	return group(w, 0);
 }
 
 /*
  * Arguments: the buffer's number, the table's address, the first bucket, the one after the last, the address of the
- * namespace whose sockets alone are wanted or 0, and how many groups of buckets one call may take.
+ * namespace whose sockets alone are wanted or 0, how many groups of buckets one call may take, and what is wanted of each
+ * socket besides.
  */
 SEC("raw_tp/sched_switch")
 int walk(struct bpf_raw_tracepoint_args *ctx)
@@ -264,8 +345,11 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	struct walk w = {
 		.buffer = b, .table = ctx->args[1], .end = ctx->args[3], .only = ctx->args[4],
+		.with = ctx->args[6],
 	};
-	b->used = b->astray = b->retried = b->tries = b->net = b->inum = 0;
+	b->used = b->astray = b->retried = b->tries = 0;
+	/* What is gone since the last call may have its address reused. */
+	b->net = b->inum = b->cgroup = b->cgroup_id = 0;
 	b->bucket = ctx->args[2];
 	if (bpf_rdonly_cast) {
 		b->path = 2;
@@ -279,69 +363,68 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 
 struct list {
 	struct buffer *buffer;
-	u64 at;    /* struct list_head * */
-	u64 end;   /* where the ring began */
-	u64 ops;   /* what every network namespace points to, and the ring's head does not */
-	u64 only;  /* the number of the one wanted, or 0 */
-	u64 table; /* of the last one */
+	struct buffer *counter; /* the first: what counts on the stack, the verifier follows one by one */
+	u64 at;   /* struct list_head * */
+	u64 end;  /* where the ring began */
+	u64 ops;  /* what every network namespace points to, and the ring's head does not */
+	u64 only; /* the number of the one wanted, or 0 */
 };
 
 static int namespace(u64 i, struct list *l)
 {
 	struct buffer *b = l->buffer;
 	u64 net = l->at - OFFSET(net, list);
-	u64 used = b->used;
-	u32 inum = 0, mask = 0;
+	u64 inum = (u32)slow_word(net + OFFSET(net, ns.inum));
 
-	if (read_word(net + OFFSET(net, ns.ops)) == l->ops) {
-		bpf_probe_read_kernel(&inum, sizeof(inum), (const void *)(net + OFFSET(net, ns.inum)));
-		u64 info = read_word(net + OFFSET(net, ipv4.tcp_death_row.hashinfo));
-		u64 table = read_word(info + OFFSET(inet_hashinfo, ehash));
-		bpf_probe_read_kernel(&mask, sizeof(mask), (const void *)(info + OFFSET(inet_hashinfo, ehash_mask)));
-		if (l->only ? l->only == inum : table != l->table) {
-			asm volatile("" : "+r"(used));
-			if (used > WORDS - NAMESPACE_WORDS) {
-				b->astray++;
+	if (slow_word(net + OFFSET(net, ns.ops)) == l->ops && (!l->only || l->only == inum)) {
+		u64 used = b->used;
+		asm volatile("" : "+r"(used));
+		if (used > WORDS - NAMESPACE_WORDS) {
+			/* The next buffer, if there is one. */
+			u32 slot = ++l->counter->taken;
+			b = bpf_map_lookup_elem(&buffers, &slot);
+			if (!b)
 				return 1;
-			}
-			u64 *to = &b->words[used];
-			to[0] = inum;
-			to[1] = net;
-			to[2] = table;
-			to[3] = mask;
-			b->used += NAMESPACE_WORDS;
+			l->buffer = b;
+			b->used = used = 0;
 		}
-		l->table = table;
+		u64 info = slow_word(net + OFFSET(net, ipv4.tcp_death_row.hashinfo));
+		u64 mask = (u32)slow_word(info + OFFSET(inet_hashinfo, ehash_mask));
+		u64 *to = &b->words[used];
+		to[0] = inum | mask << 32;
+		to[1] = net;
+		to[2] = slow_word(info + OFFSET(inet_hashinfo, ehash));
+		b->used += NAMESPACE_WORDS;
 	}
-	l->at = read_word(l->at);
+	l->at = slow_word(l->at);
 	return l->at == l->end || !l->at;
 }
 
 /*
- * Lists the tables that network namespaces of this kernel have, seen from the calling thread's namespace: all share one
- * but those made under a net.ipv4.tcp_child_ehash_entries (6.1). One is listed each time the table changes on the way.
- * Arguments: the buffer's number; the number of the only namespace wanted, or 0.
+ * Lists the network namespaces of this kernel and their tables, from the calling thread's on: all have the same but
+ * those made under a net.ipv4.tcp_child_ehash_entries (6.1). Fills one buffer after another, from the first.
+ * Argument: the number of the only namespace wanted, or 0. Returns how many buffers it took, or 0: there are more
+ * namespaces than fit, or the ring did not close.
  */
 SEC("raw_tp/sched_switch")
-int tables(struct bpf_raw_tracepoint_args *ctx)
+int namespaces(struct bpf_raw_tracepoint_args *ctx)
 {
-	u32 slot = ctx->args[0];
+	u32 slot = 0;
 	struct buffer *b = bpf_map_lookup_elem(&buffers, &slot);
 
 	if (!b)
 		return 0;
-	u64 proxy = read_word(bpf_get_current_task() + OFFSET(task_struct, nsproxy));
-	u64 net = read_word(proxy + OFFSET(nsproxy, net_ns));
+	u64 proxy = slow_word(bpf_get_current_task() + OFFSET(task_struct, nsproxy));
+	u64 net = slow_word(proxy + OFFSET(nsproxy, net_ns));
 	struct list l = {
 		.buffer = b,
+		.counter = b,
 		.at = net + OFFSET(net, list),
 		.end = net + OFFSET(net, list),
-		.ops = read_word(net + OFFSET(net, ns.ops)),
-		.only = ctx->args[1],
+		.ops = slow_word(net + OFFSET(net, ns.ops)),
+		.only = ctx->args[0],
 	};
-	b->used = b->astray = 0;
+	b->used = b->taken = 0;
 	bpf_loop(NAMESPACES, namespace, &l, 0);
-	/* A ring that did not close. */
-	b->astray += l.at != l.end;
-	return 1;
+	return l.at == l.end ? b->taken + 1 : 0;
 }

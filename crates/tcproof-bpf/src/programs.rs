@@ -17,7 +17,7 @@ pub static WALK: Skeleton = Skeleton {
     data: include_bytes!("../programs/walk.data"),
     insns: include_bytes!("../programs/walk.insns"),
     maps: &["buffers"],
-    programs: &["walk", "tables"],
+    programs: &["walk", "namespaces"],
 };
 
 /// All of them.

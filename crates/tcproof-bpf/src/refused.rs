@@ -202,14 +202,14 @@ pub(crate) fn refusal(skeleton: &'static str, step: Step, errno: i32, log: Strin
         (Step::Loader, libc::EINVAL | libc::E2BIG) => {
             Refused::TooOld { what: "loading of eBPF programs by a program", since: "5.17" }
         }
-        (Step::Programs, libc::E2BIG) => {
+        (Step::Programs, libc::E2BIG) if log.is_empty() => {
             Refused::TooOld { what: "relocation of eBPF programs in the kernel", since: "5.17" }
         }
         (Step::Programs, _) if !place.has_types => Refused::NoTypes,
         (Step::Programs, libc::ENOENT | libc::ESRCH) => Refused::Missing { skeleton, log },
-        (Step::Loader | Step::Programs, libc::EPERM | libc::EACCES | libc::EINVAL) => {
-            Refused::Rejected { skeleton, error, log }
-        }
+        // With words of the verifier it is its doing, whatever the number: one that gives up says ENOMEM or E2BIG.
+        (Step::Programs, libc::EPERM | libc::EACCES | libc::EINVAL) => Refused::Rejected { skeleton, error, log },
+        (Step::Programs, _) if !log.is_empty() => Refused::Rejected { skeleton, error, log },
         _ => Refused::failed(format!("loading the eBPF program `{skeleton}`"), error),
     }
 }

@@ -51,6 +51,8 @@ impl Skeleton {
             log = vec![0; LOG_BYTES];
             match self.attempt(&mut log) {
                 Ok(loaded) => return Ok(loaded),
+                // The log did not hold it all: the first error is the real one, and what there is of the log is kept.
+                Err(again) if again.error.raw_os_error() == Some(libc::ENOSPC) => {}
                 Err(again) => failure = again,
             }
         }
