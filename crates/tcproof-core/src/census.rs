@@ -688,12 +688,18 @@ pub struct Truncated {
 }
 
 /// Rows of a table: the first of them, and how many there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Top<T> {
     /// The largest first.
     pub rows: Vec<T>,
     /// Of all.
     pub of: usize,
+}
+
+impl<T> Default for Top<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), of: 0 }
+    }
 }
 
 /// Everything that one census found.
