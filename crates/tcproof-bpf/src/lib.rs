@@ -6,11 +6,13 @@
 //! `CAP_PERFMON`. None of them writes to anything but its own maps, and none is left behind: what is loaded is held by
 //! descriptors of this process alone.
 
+mod census;
 pub mod programs;
 mod refused;
 mod skeleton;
 mod sys;
 pub mod walk;
 
+pub use census::BpfBackend;
 pub use refused::{NEEDS, Refused};
 pub use skeleton::{Loaded, Skeleton};

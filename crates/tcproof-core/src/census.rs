@@ -423,7 +423,7 @@ impl PlaceTally<'_> {
             End::Local => (End::Local, seen.remote.addr, seen.local),
             End::Remote => (End::Remote, seen.local.addr, seen.remote),
         };
-        self.destination_of(service, Tuple { source, destination }, state, 1, seen.inode, seen.cgroup);
+        self.destination(service, Tuple { source, destination }, state, 1, seen.inode, seen.cgroup);
         if let Some(cgroup) = seen.cgroup {
             self.cgroup(cgroup, state, 1);
         }
@@ -443,12 +443,17 @@ impl PlaceTally<'_> {
         }
     }
 
-    /// Counts `n` sockets of one destination, and nothing else: for backends that fold in the kernel.
-    pub fn destination(&mut self, service: End, tuple: Tuple, state: State, n: u32) {
-        self.destination_of(service, tuple, state, n, 0, None);
-    }
-
-    fn destination_of(&mut self, service: End, tuple: Tuple, state: State, n: u32, inode: Inode, cgroup: Option<u64>) {
+    /// Counts `n` sockets of one destination, and nothing else: for backends that fold first. `inode` is that of one of them
+    /// that a file holds, or 0, and `cgroup` that socket's.
+    pub fn destination(
+        &mut self,
+        service: End,
+        tuple: Tuple,
+        state: State,
+        n: u32,
+        inode: Inode,
+        cgroup: Option<u64>,
+    ) {
         let mut key = Destination { netns: self.place.netns, service, tuple };
         if folded(state) == State::SynRecv {
             // A flood has as many sources as it likes.
