@@ -30,14 +30,17 @@ static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)
 static u64 (*const bpf_get_current_task)(void) = (void *)35;
 static long (*const bpf_probe_read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
 struct seq_file;
+struct task_struct;
 static long (*const bpf_seq_write)(struct seq_file *seq, const void *from, u32 bytes) = (void *)127;
 struct file;
+static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
 static struct socket *(*const bpf_sock_from_file)(struct file *file) = (void *)162;
 static long (*const bpf_loop)(u32 times, void *callback, void *context, u64 flags) = (void *)181;
 
 /* Relocations: where a member is, whether it is, and which type is meant. */
 #define OFFSET(type, member) ((u64)__builtin_preserve_field_info(((struct type *)0)->member, 0))
 #define EXISTS(type, member) (__builtin_preserve_field_info(((struct type *)0)->member, 2))
+#define SIZE(type) __builtin_preserve_type_info(*(struct type *)0, 1)
 #define TYPE_ID(type) __builtin_btf_type_id(*(struct type *)0, 1)
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -76,8 +79,21 @@ struct net {
 struct nsproxy {
 	struct net *net_ns;
 };
+struct upid {
+	int nr;
+};
+struct pid {
+	u32 level;
+	struct upid numbers[0]; /* one for each level, from the outermost on */
+};
+enum { PIDTYPE_TGID = 1 };
+struct signal_struct {
+	struct pid *pids[4];
+};
 struct task_struct {
 	int tgid;
+	struct pid *thread_pid;
+	struct signal_struct *signal;
 	struct nsproxy *nsproxy;
 };
 

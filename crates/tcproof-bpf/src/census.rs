@@ -1,14 +1,15 @@
 //! The census of sockets by the walk: the second backend of `tcproof_core::census`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use rustc_hash::FxBuildHasher;
 use tcproof_core::Absent;
-use tcproof_core::census::{Backend, End, Lost, Method, Place, Tally};
+use tcproof_core::census::{Backend, End, Held, Holders, Lost, Method, Place, Tally};
 use tcproof_core::snapshot::{Endpoint, NetnsId, Tuple};
 use tcproof_core::states::State;
 
+use crate::files::Files;
 use crate::refused::Refused;
 use crate::walk::{Met, Namespace, Table, Walk, With, v6};
 
@@ -58,7 +59,60 @@ impl Backend for BpfBackend {
         // In a walk for one namespace the others' sockets are not even written down.
         let only = namespaces.values().next().filter(|_| places.len() == 1);
         for table in tables {
-            self.count_table(&table, only, places, &there, tally)?;
+            let astray = self.count_table(&table, only, places, &there, tally)?;
+            let in_it = |place: &&Place| namespaces.get(&inode(place)).is_some_and(|it| it.table == table);
+            for place in places.iter().filter(in_it).filter(|_| astray > 0) {
+                tally.place(place).lost(Lost::Moved, astray);
+            }
+        }
+        // A namespace that went meanwhile, and its table with it, was counted in part or not at all.
+        let still = self.namespaces(places)?;
+        for place in places {
+            if let Some(before) = namespaces.get(&inode(place))
+                && still.get(&inode(place)) != Some(before)
+            {
+                tally.absent(place.netns, gone(place.netns));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells what every process holds, by one read of all descriptors in the kernel.
+#[derive(Debug)]
+pub struct BpfHolders {
+    files: Files,
+}
+
+impl BpfHolders {
+    /// Loads the iterator.
+    ///
+    /// # Errors
+    /// Why it can't be loaded.
+    pub fn load() -> Result<Self, Refused> {
+        Ok(Self { files: Files::load()? })
+    }
+}
+
+impl Holders for BpfHolders {
+    fn method(&self) -> Method {
+        Method::Bpf
+    }
+
+    fn count(&mut self, places: &[Place], held: &mut Held) -> Result<(), Absent> {
+        let there: HashSet<u32, FxBuildHasher> = places.iter().map(inode).collect();
+        let mut processes = HashMap::<u32, States, FxBuildHasher>::default();
+        self.files.for_each(|holding| {
+            // One that is neither connected nor listens is in no census.
+            if there.contains(&holding.netns) && holding.state != State::Close.number() {
+                let state = if usize::from(holding.state) < STATES { usize::from(holding.state) } else { 0 };
+                processes.entry(holding.pid).or_default()[state] += 1;
+            }
+        })?;
+        for (pid, states) in processes {
+            for (state, n) in counted(&states).filter_map(|(number, n)| Some((State::of_number(number)?, n))) {
+                held.add(pid, state, n);
+            }
         }
         Ok(())
     }
@@ -84,6 +138,7 @@ impl BpfBackend {
         Ok(namespaces.into_iter().map(|namespace| (namespace.netns, namespace)).collect())
     }
 
+    /// Returns how many groups of chains did not hold still.
     fn count_table(
         &self,
         table: &Table,
@@ -91,26 +146,14 @@ impl BpfBackend {
         places: &[Place],
         there: &There,
         tally: &mut Tally,
-    ) -> Result<(), Absent> {
+    ) -> Result<u64, Refused> {
         let bounds = tally.bounds();
         let with = With { cgroups: bounds.cgroups > 0, inodes: true };
-        let all = Mutex::new(&mut *tally);
+        let all = Mutex::new(tally);
         let start = || Fold::new(places, there, &all, bounds.inodes);
         let (folds, pass) = self.walk.fold(table, only, with, self.threads, start, Fold::add)?;
         folds.into_iter().for_each(|mut fold| fold.pour());
-        if pass.astray == 0 {
-            return Ok(());
-        }
-        // A table that was freed under the walk leads astray: then its namespace is gone too.
-        let still = self.namespaces(places)?;
-        for (netns, place) in there.iter().filter_map(|(netns, index)| Some((netns, places.get(*index)?))) {
-            match still.get(netns) {
-                Some(namespace) if namespace.table == *table => tally.place(place).lost(Lost::Moved, pass.astray),
-                Some(_) => {}
-                None => tally.absent(place.netns, gone(place.netns)),
-            }
-        }
-        Ok(())
+        Ok(pass.astray)
     }
 }
 

@@ -7,12 +7,15 @@
 //! descriptors of this process alone.
 
 mod census;
+pub mod files;
 pub mod programs;
 mod refused;
 mod skeleton;
 mod sys;
 pub mod walk;
 
-pub use census::BpfBackend;
+pub use census::{BpfBackend, BpfHolders};
 pub use refused::{NEEDS, Refused};
 pub use skeleton::{Loaded, Skeleton};
+#[doc(hidden)]
+pub use sys::loaded_programs;

@@ -16,6 +16,7 @@ const MAP_CREATE: i32 = 0;
 const MAP_UPDATE_ELEM: i32 = 2;
 const PROG_LOAD: i32 = 5;
 const PROG_TEST_RUN: i32 = 10;
+const PROG_GET_NEXT_ID: i32 = 11;
 const LINK_CREATE: i32 = 28;
 const ITER_CREATE: i32 = 33;
 
@@ -106,6 +107,14 @@ struct LinkCreate {
 struct IterCreate {
     link_fd: u32,
     flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct NextId {
+    start_id: u32,
+    next_id: u32,
+    open_flags: u32,
 }
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
@@ -262,6 +271,23 @@ pub(crate) fn iterate(program: BorrowedFd<'_>) -> Result<File> {
     let mut attributes = IterCreate { link_fd: number(link.as_fd()), ..IterCreate::default() };
     // SAFETY: no address in it.
     Ok(unsafe { descriptor(ITER_CREATE, &mut attributes) }?.into())
+}
+
+/// The ids of all programs in this kernel: what is left behind is among them.
+///
+/// # Errors
+/// EPERM without `CAP_SYS_ADMIN`.
+pub fn loaded_programs() -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    loop {
+        let mut attributes = NextId { start_id: ids.last().copied().unwrap_or(0), ..NextId::default() };
+        // SAFETY: no address in it.
+        match unsafe { bpf(PROG_GET_NEXT_ID, &mut attributes) } {
+            Ok(_) => ids.push(attributes.next_id),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(ids),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The memory of one value of an array map (`BPF_F_MMAPABLE`), which programs write.

@@ -221,9 +221,8 @@ impl Walk {
                 others.extend(other.ok());
             }
             let own = work(0);
-            let joined = others
-                .into_iter()
-                .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let joined =
+                others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             [own].into_iter().chain(joined).collect()
         });
         let mut values = Vec::new();

@@ -445,15 +445,7 @@ impl PlaceTally<'_> {
 
     /// Counts `n` sockets of one destination, and nothing else: for backends that fold first. `inode` is that of one of them
     /// that a file holds, or 0, and `cgroup` that socket's.
-    pub fn destination(
-        &mut self,
-        service: End,
-        tuple: Tuple,
-        state: State,
-        n: u32,
-        inode: Inode,
-        cgroup: Option<u64>,
-    ) {
+    pub fn destination(&mut self, service: End, tuple: Tuple, state: State, n: u32, inode: Inode, cgroup: Option<u64>) {
         let mut key = Destination { netns: self.place.netns, service, tuple };
         if folded(state) == State::SynRecv {
             // A flood has as many sources as it likes.
