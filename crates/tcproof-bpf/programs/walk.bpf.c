@@ -14,13 +14,14 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 enum {
 	THREADS = 8,
 	/* A call runs with preemption off (net/bpf/test_run.c): 256 KiB are 10 900 IPv4 sockets, less than a millisecond. */
-	WORDS = 32 * 1024 - 17,
+	WORDS = 32 * 1024 - 20 - 2 * 16 - 512,
 	MOST_WORDS = 7, /* of a socket */
 	NAMESPACE_WORDS = 3,
 	/* Chains walked at once: the memory answers to several reads at a time, and one chain is a single one after another. */
-	LANES = 4,
-	/* No chain is this long. A walk that goes astray in a ring ends here. */
-	LONGEST_CHAIN = 1 << 18,
+	LANES = 16,
+	/* Sockets that are met before the first of them is read. */
+	NODES = 512,
+	STEPS = 16 * NODES,
 	TRIES = 4,
 	NAMESPACES = 1 << 20,
 };
@@ -30,22 +31,35 @@ enum { WITH_CGROUP = 1, WITH_INODE = 2 };
 /* In a record. */
 enum { HAS_CGROUP = 1 << 24 };
 
+/* A walk's place in a chain that has none. It is an end, as the markers are. */
+#define IDLE ~0ull
+
 struct buffer {
 	u64 used;    /* words */
-	u64 bucket;  /* the next one */
-	u64 astray;  /* groups of chains given up: they would not hold still, or were too long for a buffer */
-	u64 retried; /* groups of chains walked again */
+	u64 bucket;  /* the first one of this group of chains; at last, where the next call goes on */
+	u64 astray;  /* groups given up: they would not hold still, or one chain is too long for a buffer */
+	u64 retried; /* groups walked again */
+	u64 size;    /* buckets of a group: halved where a group does not fit into a buffer */
 	u64 path;    /* 2: bpf_rdonly_cast, 1: bpf_probe_read_kernel */
-	u64 tries;   /* of this group */
-	u64 full;    /* there was no room for one of this group */
-	u64 open;    /* chains of this group whose end was not met yet */
 	u64 taken;   /* buffers after the first one, of namespaces */
-	u64 at[LANES];
+	/* Of this group: */
+	u64 start;  /* where its words begin */
+	u64 next;   /* bucket that no lane has taken yet */
+	u64 end;    /* and the one after the last */
+	u64 open;   /* lanes that walk; 0: it is to be begun */
+	u64 stray;  /* chains that ended elsewhere than they should */
+	u64 full;   /* there was no room for a socket */
+	u64 tries;
+	u64 met;    /* nodes */
 	/* Of the last socket, and their numbers: nearly always those of the next one too. */
 	u64 net;
 	u64 inum;
 	u64 cgroup;
 	u64 cgroup_id;
+	u64 unused;
+	u64 at[LANES];
+	u64 of[LANES]; /* bucket */
+	u64 nodes[NODES];
 	u64 words[WORDS];
 };
 
@@ -179,18 +193,17 @@ static ALWAYS_INLINE void rest(struct walk *w, u64 *to, u64 sk, u64 ports, u8 st
 	b->used += words;
 }
 
-/* Writes one socket down and returns what its chain goes on with. */
-static ALWAYS_INLINE u64 socket_fast(struct walk *w, u64 node)
+/* Writes one socket down. */
+static ALWAYS_INLINE void socket_fast(struct walk *w, u64 node)
 {
 	struct buffer *b = w->buffer;
 	u64 sk = node - NODE;
 	struct sock_common *common = CAST(sock_common, sk);
 	u64 net = FAST_WORD(sk + OFFSET(sock_common, skc_net));
-	u64 next = FAST_WORD(node);
 	u64 *to;
 
 	if (w->only && net != w->only)
-		return next;
+		return;
 	if (net != b->net) {
 		b->inum = CAST(net, net)->ns.inum;
 		b->net = net;
@@ -198,38 +211,38 @@ static ALWAYS_INLINE u64 socket_fast(struct walk *w, u64 node)
 	to = room(w);
 	if (to)
 		rest(w, to, sk, common->skc_portpair, common->skc_state, common->skc_family, common->skc_addrpair, 0, 1);
-	return next;
 }
 
 /* As much of a socket as is read at once where only bpf_probe_read_kernel can read it. */
-enum { HEAD = 112 };
+enum { HEAD = 88 };
 #define IN_HEAD(member, bytes) (OFFSET(sock_common, member) <= HEAD - (bytes))
 #define FROM_HEAD(type, member) (*(type *)(head + OFFSET(sock_common, member)))
 
-static ALWAYS_INLINE u64 socket_slow(struct walk *w, u64 node)
+static ALWAYS_INLINE void socket_slow(struct walk *w, u64 node)
 {
 	struct buffer *b = w->buffer;
 	char head[HEAD] __attribute__((aligned(8)));
 	u64 v6[4] = {}, sk = node - NODE;
 	u64 *to;
 
-	/* A layout of sockets that this does not know: every chain is astray. */
-	if (!IN_HEAD(skc_nulls_node, 8) || !IN_HEAD(skc_net, 8))
-		return 0;
-	if (bpf_probe_read_kernel(head, sizeof(head), (const void *)sk))
-		return 0;
-	u64 next = FROM_HEAD(u64, skc_nulls_node);
+	/* A layout of sockets that this does not know, or one that can't be read: nothing is right then. */
+	if (!IN_HEAD(skc_net, 8) || bpf_probe_read_kernel(head, sizeof(head), (const void *)sk)) {
+		b->stray++;
+		return;
+	}
 	u64 net = FROM_HEAD(u64, skc_net);
 
 	if (w->only && net != w->only)
-		return next;
+		return;
 	if (net != b->net) {
 		b->inum = (u32)slow_word(net + OFFSET(net, ns.inum));
 		b->net = net;
 	}
 	if (EXISTS(sock_common, skc_v6_daddr)) {
-		if (!IN_HEAD(skc_v6_daddr, 16) || !IN_HEAD(skc_v6_rcv_saddr, 16))
-			return 0;
+		if (!IN_HEAD(skc_v6_daddr, 16) || !IN_HEAD(skc_v6_rcv_saddr, 16)) {
+			b->stray++;
+			return;
+		}
 		u64 *daddr = &FROM_HEAD(u64, skc_v6_daddr), *saddr = &FROM_HEAD(u64, skc_v6_rcv_saddr);
 		v6[0] = daddr[0];
 		v6[1] = daddr[1];
@@ -240,100 +253,145 @@ static ALWAYS_INLINE u64 socket_slow(struct walk *w, u64 node)
 	if (to)
 		rest(w, to, sk, FROM_HEAD(u32, skc_portpair), FROM_HEAD(u8, skc_state), FROM_HEAD(u16, skc_family),
 		     FROM_HEAD(u64, skc_addrpair), v6, 0);
-	return next;
 }
 
-/*
- * A step goes on one socket in one of the chains, in turn. One callback for all, and what it remembers in the map and not on
- * its stack: else the verifier follows every way through every chain, and gives up.
- */
-#define STEP(socket)                                                                                                   \
-	struct buffer *b = w->buffer;                                                                                  \
-	u64 *at = &b->at[i % LANES];                                                                                   \
-	u64 node = *at;                                                                                                \
-                                                                                                                       \
-	if (is_end(node))                                                                                              \
-		return 0;                                                                                              \
-	node = socket(w, node);                                                                                        \
-	*at = node;                                                                                                    \
-	b->open -= is_end(node);                                                                                       \
-	return !b->open
-
-static int step_fast(u64 i, struct walk *w)
-{
-	STEP(socket_fast);
-}
-
-static int step_slow(u64 i, struct walk *w)
-{
-	STEP(socket_slow);
-}
-
-/* What a chain ends in; buckets past the last one are made empty. */
+/* What a chain ends in. */
 #define MARKER(bucket) ((u64)(bucket) << 1 | 1)
 
-static ALWAYS_INLINE int after(struct walk *w, u64 first, u64 start)
+/*
+ * First the chains alone, in lanes side by side, so that many reads are under way at once; the sockets then are in the cache
+ * or can be read independently of each other. What is remembered is in the map and not on the stack: else the verifier
+ * follows every way through every lane, and gives up.
+ */
+static ALWAYS_INLINE int meet(u64 i, struct walk *w, const int fast)
 {
 	struct buffer *b = w->buffer;
-	u64 astray = 0;
+	u32 lane = i % LANES;
+	u64 node = b->at[lane];
 
-#pragma unroll
-	for (int lane = 0; lane < LANES; lane++)
-		astray |= b->at[lane] ^ MARKER(first + lane);
+	if (!is_end(node)) {
+		u64 met = b->met;
 
-	if (b->full && start) {
-		/* Into the next buffer, all of it. */
-		b->used = start;
-		return 1;
+		if (met >= NODES)
+			return 1;
+		b->nodes[met] = node;
+		b->met = met + 1;
+		b->at[lane] = word(node, fast);
+		return 0;
 	}
-	if (astray && b->tries < TRIES) {
-		b->used = start;
+	if (node == IDLE)
+		return 0;
+	if (node != MARKER(b->of[lane]))
+		b->stray++;
+	u64 next = b->next;
+	if (next < b->end) {
+		b->next = next + 1;
+		b->of[lane] = next;
+		b->at[lane] = word(w->table + next * 8, fast);
+		return 0;
+	}
+	b->at[lane] = IDLE;
+	b->open--;
+	return !b->open;
+}
+
+static int meet_fast(u64 i, struct walk *w)
+{
+	return meet(i, w, 1);
+}
+
+static int meet_slow(u64 i, struct walk *w)
+{
+	return meet(i, w, 0);
+}
+
+static int read_fast(u64 i, struct walk *w)
+{
+	if (i >= w->buffer->met)
+		return 1;
+	socket_fast(w, w->buffer->nodes[i % NODES]);
+	return 0;
+}
+
+static int read_slow(u64 i, struct walk *w)
+{
+	if (i >= w->buffer->met)
+		return 1;
+	socket_slow(w, w->buffer->nodes[i % NODES]);
+	return 0;
+}
+
+static ALWAYS_INLINE void begin(struct walk *w)
+{
+	struct buffer *b = w->buffer;
+	u64 end = b->bucket + b->size;
+
+	b->start = b->used;
+	b->next = b->bucket;
+	b->end = end < w->end ? end : w->end;
+	b->open = LANES;
+	b->stray = b->full = 0;
+	/* As if each had come to the end of a chain: it takes the next one. */
+	for (int lane = 0; lane < LANES; lane++) {
+		b->at[lane] = MARKER(0);
+		b->of[lane] = 0;
+	}
+}
+
+/* All of the group was met, or there was no room for it. Returns whether this call can do no more. */
+static ALWAYS_INLINE int finish(struct buffer *b)
+{
+	b->open = 0;
+	if (b->full && (b->start || b->size > 1)) {
+		/* Into the next buffer, all of it; or less at a time. */
+		int is_first = !b->start;
+		b->used = b->start;
+		if (is_first)
+			b->size /= 2;
+		return !is_first;
+	}
+	if (b->stray && b->tries < TRIES) {
+		b->used = b->start;
 		b->tries++;
 		b->retried++;
 		return 0;
 	}
-	b->astray += !!(astray | b->full);
+	b->astray += b->stray || b->full;
 	b->tries = 0;
-	b->bucket = first + LANES;
+	b->bucket = b->end;
 	return 0;
 }
 
-/* A group of chains, side by side. Those that go astray are walked again from the start. */
-static ALWAYS_INLINE int group(struct walk *w, const int fast)
+/* A round: as many sockets of a group as NODES has room for. */
+static ALWAYS_INLINE int round(struct walk *w, const int fast)
 {
 	struct buffer *b = w->buffer;
-	u64 first = b->bucket, start = b->used, open = 0;
 
-	if (first >= w->end)
-		return 1;
-#pragma unroll
-	for (int lane = 0; lane < LANES; lane++) {
-		u64 bucket = first + lane;
-		u64 node = bucket < w->end ? word(w->table + bucket * 8, fast) : MARKER(bucket);
-		b->at[lane] = node;
-		open += !is_end(node);
+	if (!b->open) {
+		if (b->bucket >= w->end)
+			return 1;
+		begin(w);
 	}
-	b->full = 0;
-	b->open = open;
-	if (open)
-		bpf_loop(LONGEST_CHAIN, fast ? (void *)step_fast : (void *)step_slow, w, 0);
-	return after(w, first, start);
+	b->met = 0;
+	bpf_loop(STEPS, fast ? (void *)meet_fast : (void *)meet_slow, w, 0);
+	bpf_loop(NODES + 1, fast ? (void *)read_fast : (void *)read_slow, w, 0);
+	return b->open && !b->full ? 0 : finish(b);
 }
 
-static int group_fast(u64 i, struct walk *w)
+static int round_fast(u64 i, struct walk *w)
 {
-	return group(w, 1);
+	return round(w, 1);
 }
 
-static int group_slow(u64 i, struct walk *w)
+static int round_slow(u64 i, struct walk *w)
 {
-	return group(w, 0);
+	return round(w, 0);
 }
 
 /*
  * Arguments: the buffer's number, the table's address, the first bucket, the one after the last, the address of the
- * namespace whose sockets alone are wanted or 0, how many groups of buckets one call may take, and what is wanted of each
- * socket besides.
+ * namespace whose sockets alone are wanted or 0, how many rounds one call may take, what is wanted of each socket besides,
+ * and how many buckets are a group.
  */
 SEC("raw_tp/sched_switch")
 int walk(struct bpf_raw_tracepoint_args *ctx)
@@ -347,17 +405,21 @@ int walk(struct bpf_raw_tracepoint_args *ctx)
 		.buffer = b, .table = ctx->args[1], .end = ctx->args[3], .only = ctx->args[4],
 		.with = ctx->args[6],
 	};
-	b->used = b->astray = b->retried = b->tries = 0;
+	b->used = b->astray = b->retried = b->tries = b->open = 0;
+	b->size = ctx->args[7];
 	/* What is gone since the last call may have its address reused. */
 	b->net = b->inum = b->cgroup = b->cgroup_id = 0;
 	b->bucket = ctx->args[2];
 	if (bpf_rdonly_cast) {
 		b->path = 2;
-		bpf_loop(ctx->args[5], group_fast, &w, 0);
+		bpf_loop(ctx->args[5], round_fast, &w, 0);
 	} else {
 		b->path = 1;
-		bpf_loop(ctx->args[5], group_slow, &w, 0);
+		bpf_loop(ctx->args[5], round_slow, &w, 0);
 	}
+	/* Not all of its group was met: another call does. */
+	if (b->open)
+		b->used = b->start;
 	return 1;
 }
 

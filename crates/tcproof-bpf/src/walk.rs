@@ -21,14 +21,15 @@ pub const THREADS: usize = 8;
 /// As there: one of those, in bytes. A multiple of every page size.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// As there: the words before the records.
-const HEAD: usize = 17;
+const HEAD: usize = 20 + 2 * 16 + 512;
 /// As there: the words of a namespace.
 const NAMESPACE_WORDS: usize = 3;
-const LANES: u64 = 4;
-/// Buckets of one call, when they are empty: about 0.1 ms. Preemption is off during a call.
-const BUCKETS_A_CALL: u64 = 8192;
+/// Groups of buckets of one call, when they are empty: about 0.1 ms. Preemption is off during a call.
+const ROUNDS: u64 = 128;
+/// Buckets of a group, so many or fewer.
+const GROUP: u64 = 64;
 /// Buckets that one thread takes at a time. A smaller table is for one thread.
-const STRIPE: u64 = 2 * BUCKETS_A_CALL;
+const STRIPE: u64 = 16 * 1024;
 
 const AF_INET6: u8 = 10;
 const TIME_WAIT: u8 = 6;
@@ -277,20 +278,21 @@ impl Walker<'_> {
 
     fn stripe(&mut self, first: u64, end: u64, each: &mut impl FnMut(&Met)) -> Result<(), Refused> {
         const WHAT: &str = "walking the table of connections by eBPF";
-        let mut bucket = first;
+        let (mut bucket, mut group) = (first, GROUP);
         while bucket < end {
-            let groups = BUCKETS_A_CALL / LANES;
-            let arguments = [self.slot as u64, self.table.address, bucket, end, self.only, groups, self.with];
+            let slot = self.slot as u64;
+            let arguments = [slot, self.table.address, bucket, end, self.only, ROUNDS, self.with, group];
             let ran = sys::run(self.program, &arguments).map_err(|error| Refused::failed(WHAT, error))?;
-            let [reached, astray, retried, path] = [1, 2, 3, 4].map(|word| self.buffer.word(word));
-            // Each call gets on, if only past one group of chains: else this would never end.
-            if ran != 1 || reached <= bucket {
+            let [reached, astray, retried, size, path] = [1, 2, 3, 4, 5].map(|word| self.buffer.word(word));
+            // Each call gets on, if only past one group of chains, or learns that the group is too large.
+            if ran != 1 || (reached <= bucket && group == 1) {
                 return Err(Refused::failed(WHAT, "the program did not run to its end"));
             }
             self.pass.calls += 1;
             self.pass.astray += astray;
             self.pass.retried += retried;
             self.pass.is_fast = path == 2;
+            group = if reached > bucket { size } else { size.min(group / 2) }.max(1);
             bucket = reached;
             decode(records(&self.buffer), each);
         }

@@ -334,6 +334,22 @@ fn the_walk_of_very_long_chains_meets_what_netlink_has() {
     agree(Some(16));
 }
 
+/// More in one group of chains than a buffer takes: it is met in parts.
+#[test]
+fn chains_that_fill_a_buffer_are_met_whole() {
+    let Some(walk) = walk() else { return };
+    let lab = Lab::new(Some(16));
+    let listener = lab.server.run_in(|| TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let to = listener.local_addr().unwrap();
+    let close = || drop((TcpStream::connect(to).unwrap(), listener.accept().unwrap()));
+    lab.server.run_in(|| (0..12_000).for_each(|_| close())).unwrap();
+    let by_netlink = still(&lab.server);
+    assert!(by_netlink.len() > 11_000, "{}", by_netlink.len());
+    for only in [true, false] {
+        assert!(all_by_walk(&walk, &lab.server, only, 1) == by_netlink);
+    }
+}
+
 #[test]
 fn established_connections_are_exact_beside_others_that_come_and_go() {
     let Some(walk) = walk() else { return };
