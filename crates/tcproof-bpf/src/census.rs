@@ -184,6 +184,8 @@ struct Fold<'a, 'b> {
     all: &'a Mutex<&'b mut Tally>,
     /// Whether each inode is wanted, with its state: then nothing is folded.
     singly: bool,
+    /// The namespace of the last socket, and its place.
+    last: Option<(u32, usize)>,
     rows: HashMap<Key, Row, FxBuildHasher>,
     namespaces: Kept<usize, [States; 2]>,
     cgroups: Kept<u64, States>,
@@ -224,6 +226,7 @@ impl<'a, 'b> Fold<'a, 'b> {
             there,
             all,
             singly,
+            last: None,
             rows: HashMap::with_capacity_and_hasher(if singly { 0 } else { ROWS }, FxBuildHasher),
             namespaces: Kept::new(),
             cgroups: Kept::new(),
@@ -232,9 +235,14 @@ impl<'a, 'b> Fold<'a, 'b> {
     }
 
     fn add(&mut self, met: &Met) {
-        // A walk for all namespaces meets those that were not asked for.
-        let Some(&index) = self.there.get(&met.netns) else { return };
-        let Some(place) = self.places.get(index) else { return };
+        if self.last.is_none_or(|(netns, _)| netns != met.netns) {
+            // A walk for all namespaces meets those that were not asked for.
+            let Some(&index) = self.there.get(&met.netns) else { return };
+            self.last = Some((met.netns, index));
+        }
+        let Some((index, place)) = self.last.and_then(|(_, index)| Some((index, self.places.get(index)?))) else {
+            return;
+        };
         if self.singly {
             self.single.push((index, *met));
             if self.single.len() == ROWS {
