@@ -34,7 +34,8 @@ enum Task {
         /// The limit's name, in kebab-case: it is never changed once released
         slug: String,
     },
-    /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it
+    /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it; or, with
+    /// `census`, how fast sockets are counted
     Bench(bench::Args),
     /// Measures CPU time and peak memory of `tcproof lint` on many lines
     BenchLint(bench::LintArgs),
@@ -52,6 +53,10 @@ enum Task {
     BenchHold(bench::Sockets),
     #[command(hide = true)]
     BenchOne(bench::OneArgs),
+    #[command(hide = true)]
+    BenchCensusRow(bench::CensusRowArgs),
+    #[command(hide = true)]
+    BenchCensusChurn(bench::ChurnArgs),
 }
 
 fn main() -> Result<ExitCode> {
@@ -71,6 +76,8 @@ fn main() -> Result<ExitCode> {
         Task::BenchRow(args) => bench::row(&args),
         Task::BenchHold(sockets) => bench::hold(&sockets),
         Task::BenchOne(args) => bench::one(&args),
+        Task::BenchCensusRow(args) => bench::census_row(&args),
+        Task::BenchCensusChurn(args) => bench::churn(&args),
     }
 }
 

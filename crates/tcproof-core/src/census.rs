@@ -554,6 +554,9 @@ pub fn choose(asked: Option<Method>, sockets: &Reading<u64>, bpf: &Result<(), Ab
             vec![Method::Netlink, Method::Proc],
             format!("sockstat has {n} sockets, and below {BPF_FROM} it is the cheaper one"),
         ),
+        (Reading::Present(n), Err(Absent::NotNeeded)) => {
+            (vec![Method::Netlink, Method::Proc], format!("sockstat has {n} sockets, and there is no cheaper one"))
+        }
         (Reading::Present(_), Err(why)) => (vec![Method::Netlink, Method::Proc], format!("no eBPF here: {why}")),
         (Reading::Present(_) | Reading::Absent(_), _) => {
             (vec![Method::Netlink, Method::Proc], "how many sockets there are is not known beforehand".into())

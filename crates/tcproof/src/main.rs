@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         None => cmd::check::run(&cli.check, output),
         Some(Command::Check(args)) => cmd::check::run(&args, output),
         Some(Command::Path(args)) => cmd::path::run(&args, output),
+        Some(Command::Sockets(args)) => cmd::sockets::run(&args, output),
         Some(Command::Explain(args)) => cmd::explain::run(&args, output),
         Some(Command::Lint(args)) => cmd::lint::run(&args, output),
         Some(Command::Apply(args)) => cmd::apply::run(&args, output),

@@ -40,8 +40,10 @@ pub struct Ask {
     pub method: Option<Method>,
     /// Only listeners on this port, and destinations with it.
     pub port: Option<u16>,
-    /// Rows of each table.
+    /// Rows of each table that are shown.
     pub top: usize,
+    /// Destinations that are told apart.
+    pub table: usize,
     /// Count what every process holds, not only who owns what is shown.
     pub processes: bool,
 }
@@ -251,7 +253,6 @@ impl Counting<'_> {
         let listeners = self.listeners();
         let destinations = self.destinations(&tally);
         let cgroups = self.cgroups(&tally);
-        let mut holders = None;
         let mut census = Census {
             host: system::host(self.root),
             method,
@@ -273,14 +274,13 @@ impl Counting<'_> {
             if self.ask.processes {
                 let (held, by) = self.held(&mut tally);
                 census.processes = self.processes(&held);
-                holders = by;
+                census.holders = by;
                 self.unseen.extend(held.unseen);
             }
             self.owners(&mut census, &destinations);
         } else if self.ask.processes {
             self.unseen.push(Unseen { what: "what processes hold".into(), why: no_kernel("descriptors") });
         }
-        census.holders = holders;
         census.unseen = self.unseen;
         census.namespaces = self.visited.into_iter().map(|visited| (visited.place.netns, visited.census)).collect();
         census
@@ -294,7 +294,7 @@ impl Counting<'_> {
     fn walk(&mut self) -> (Method, String, Tally) {
         // The search among descriptors needs inodes, which the walk in the kernel has not.
         let by_fd = self.ask.processes && self.extra.holders().is_err();
-        let bounds = Bounds { inodes: by_fd, ..Bounds::default() };
+        let bounds = Bounds { destinations: self.ask.table, inodes: by_fd, ..Bounds::default() };
         let live = self.root.is_live();
         let sockets = self.visited.iter().map(|visited| visited.before.clone()).reduce(|sum, one| {
             sum.and_then(|sum| one.map(|one| Sockstat { inuse: sum.inuse + one.inuse, tw: sum.tw + one.tw }))
@@ -314,8 +314,8 @@ impl Counting<'_> {
             let mut tally = Tally::new(bounds);
             match self.count(method, &places, &mut tally) {
                 Ok(()) => {
-                    if !self.refused.is_empty() {
-                        because = "what is tried before it can't be used here".into();
+                    if let Some((refused, why)) = self.refused.last() {
+                        because = format!("{refused} can't be used here: {why}");
                     }
                     return (method, because, tally);
                 }

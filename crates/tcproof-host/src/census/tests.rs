@@ -3,7 +3,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 
 fn ask() -> Ask {
-    Ask { scope: Scope::Pid(std::process::id()), method: None, port: None, top: 10, processes: false }
+    Ask { scope: Scope::Pid(std::process::id()), method: None, port: None, top: 10, table: 1_000, processes: false }
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) mod lab;
 pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
+pub(crate) mod sockets;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -53,10 +54,15 @@ impl From<Exit> for ExitCode {
 
 /// Writes to stdout. A reader that has gone (`| head`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_to_reader(text).map(|_| ())
+}
+
+/// Writes to stdout; says whether anybody still reads.
+pub(crate) fn print_to_reader(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("writing to standard output"),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true).context("writing to standard output"),
     }
 }
 
