@@ -39,7 +39,15 @@ static long (*const bpf_loop)(u32 times, void *callback, void *context, u64 flag
 
 /* Relocations: where a member is, whether it is, and which type is meant. */
 #define OFFSET(type, member) ((u64)__builtin_preserve_field_info(((struct type *)0)->member, 0))
-#define EXISTS(type, member) (__builtin_preserve_field_info(((struct type *)0)->member, 2))
+/*
+ * Whether a member is in this kernel. What depends on it must not move before the question: where a member is that is not
+ * there becomes an instruction that no verifier lets pass.
+ */
+#define EXISTS(type, member)                                                                                           \
+	(__builtin_preserve_field_info(((struct type *)0)->member, 2) && ({                                            \
+		 asm volatile("" ::: "memory");                                                                        \
+		 1;                                                                                                    \
+	 }))
 #define SIZE(type) __builtin_preserve_type_info(*(struct type *)0, 1)
 #define TYPE_ID(type) __builtin_btf_type_id(*(struct type *)0, 1)
 

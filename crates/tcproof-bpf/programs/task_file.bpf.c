@@ -26,8 +26,10 @@ static ALWAYS_INLINE u32 pid_of(struct task_struct *task)
 	/* Else clang makes one load of this one and the other, which the verifier refuses: they are of different memory. */
 	asm volatile("" : "+r"(number));
 	if (level) {
-		struct pid *pid = task->signal->pids[PIDTYPE_TGID];
-		u64 at = (u64)pid + OFFSET(pid, numbers) + level * SIZE(upid) + OFFSET(upid, nr);
+		/* Read as a number: the verifier of 6.1 adds no unknown to a pointer. */
+		u64 pid = 0;
+		bpf_probe_read_kernel(&pid, sizeof(pid), &task->signal->pids[PIDTYPE_TGID]);
+		u64 at = pid + OFFSET(pid, numbers) + level * SIZE(upid) + OFFSET(upid, nr);
 		bpf_probe_read_kernel(&number, sizeof(number), (const void *)at);
 	}
 	return number;

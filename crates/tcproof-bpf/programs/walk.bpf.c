@@ -243,7 +243,10 @@ static ALWAYS_INLINE void socket_slow(struct walk *w, u64 node)
 			b->stray++;
 			return;
 		}
-		u64 *daddr = &FROM_HEAD(u64, skc_v6_daddr), *saddr = &FROM_HEAD(u64, skc_v6_rcv_saddr);
+		u64 d = OFFSET(sock_common, skc_v6_daddr), s = OFFSET(sock_common, skc_v6_rcv_saddr);
+		/* Else clang puts them into the loads, and a load of half of a member is not relocated. */
+		asm volatile("" : "+r"(d), "+r"(s));
+		u64 *daddr = (u64 *)(head + d), *saddr = (u64 *)(head + s);
 		v6[0] = daddr[0];
 		v6[1] = daddr[1];
 		v6[2] = saddr[0];

@@ -267,6 +267,18 @@ fn agree(buckets: Option<u32>) {
 
     let by_netlink = still(&lab.server);
     assert!(by_netlink.len() > 4_000, "{}", by_netlink.len());
+    let place = lab.place(&crowds.each_ref().map(port));
+    // TIME_WAIT stands under its service, whichever end closed first.
+    let all = tally_by_netlink(&lab.server, &place, Bounds::default());
+    let of = |port: u16, end: End| -> u32 {
+        let rows = all.destinations().iter();
+        let rows = rows.filter(|(key, _)| key.tuple.destination.port == port && key.service == end);
+        rows.map(|(_, of)| of.states.of(State::TimeWait)).sum()
+    };
+    for (crowd, each) in crowds.iter().zip([200, 100, 100, 100, 0]) {
+        assert_eq!((of(port(crowd), End::Remote), of(port(crowd), End::Local)), (each, each));
+    }
+
     for (only, threads) in [(true, 1), (false, 1), (true, 2), (false, 8)] {
         let by_walk = all_by_walk(&walk, &lab.server, only, threads);
         let differ: Vec<_> = by_netlink.iter().zip(&by_walk).filter(|(a, b)| a != b).take(3).collect();
@@ -274,8 +286,7 @@ fn agree(buckets: Option<u32>) {
         assert!(by_netlink == by_walk, "{differ:?}");
     }
 
-    // And so are the counts: with bounds that hold all, and with such as don't.
-    let place = lab.place(&crowds.each_ref().map(port));
+    // The counts are the same: with bounds that hold all, and with such as don't.
     let mut backend = BpfBackend::load(2).unwrap();
     assert_eq!(backend.method(), Method::Bpf);
     for bounds in [Bounds::default(), Bounds { inodes: true, ..Bounds::default() }] {
@@ -306,16 +317,6 @@ fn agree(buckets: Option<u32>) {
     let lost = |tally: &Tally| tally.lost().values().sum::<u64>();
     assert!(lost(&tally) > 0 && lost(&by_netlink) > 0, "what did not fit is said");
 
-    // TIME_WAIT stands under its service, whichever end closed first.
-    let all = tally_by_netlink(&lab.server, &place, Bounds::default());
-    let of = |port: u16, end: End| -> u32 {
-        let rows = all.destinations().iter();
-        let rows = rows.filter(|(key, _)| key.tuple.destination.port == port && key.service == end);
-        rows.map(|(_, of)| of.states.of(State::TimeWait)).sum()
-    };
-    for (crowd, each) in crowds.iter().zip([200, 100, 100, 100, 0]) {
-        assert_eq!((of(port(crowd), End::Remote), of(port(crowd), End::Local)), (each, each));
-    }
     assert!(crowds.iter().map(|crowd| crowd.held.len()).sum::<usize>() > 2_000);
 }
 
@@ -471,10 +472,20 @@ fn descriptors_are_those_of_proc() {
     child.wait().unwrap();
 }
 
-/// A process that has the crowd's first connection as its standard input.
+/// A process that has the crowd's first connection as its standard input, until that has something to read.
 fn holder(crowd: &Crowd) -> std::process::Child {
     let stdin = Stdio::from(std::os::fd::OwnedFd::from(crowd.held[0].try_clone().unwrap()));
-    Command::new("sleep").arg("60").stdin(stdin).stdout(Stdio::null()).spawn().unwrap()
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "holds_its_standard_input", "--ignored"]).env(CHILD, "1");
+    command.stdin(stdin).stdout(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn holds_its_standard_input() {
+    if std::env::var_os(CHILD).is_some() {
+        let _ = std::io::Read::read(&mut std::io::stdin(), &mut [0]);
+    }
 }
 
 fn in_proc_inode(crowd: &Crowd) -> u64 {
