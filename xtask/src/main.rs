@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod bpf;
 mod faults;
 mod fuzz;
 mod new_limit;
@@ -39,6 +40,8 @@ enum Task {
     Bench(bench::Args),
     /// Measures CPU time and peak memory of `tcproof lint` on many lines
     BenchLint(bench::LintArgs),
+    /// Makes the eBPF programs' skeletons from their sources, by clang and libbpf
+    Bpf(bpf::Args),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
     /// Puts faults into the middle of changes, also by emulated machines whose power fails, and keeps the table in bench/runs
@@ -75,6 +78,7 @@ fn main() -> Result<ExitCode> {
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
+        Task::Bpf(args) => bpf::run(&workspace(), &target(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
         Task::Faults(args) => faults::run(&workspace(), &target(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
