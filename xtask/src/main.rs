@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod compare;
 mod fuzz;
 mod new_limit;
 mod registry;
@@ -39,6 +40,8 @@ enum Task {
     BenchLint(bench::LintArgs),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
+    /// Cures the lab's failures by tcproof, by the list of the articles and by tuned's profiles, and says who did what
+    Compare(compare::Args),
     /// Feeds random input to a reader of what may be hostile
     Fuzz(fuzz::Args),
     #[command(hide = true)]
@@ -62,6 +65,7 @@ fn main() -> Result<ExitCode> {
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
+        Task::Compare(args) => compare::run(&workspace(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
         Task::BenchRow(args) => bench::row(&args),

@@ -1,0 +1,202 @@
+//! What a contestant did to a scenario, by the numbers that the lab measured before and after.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// As good as gone: the share of the events that may remain.
+const GONE: f64 = 0.02;
+/// The share of the goodput that the scenario's own remedy reaches.
+const AS_GOOD: f64 = 0.7;
+/// What is a difference, and not noise.
+const MORE: f64 = 1.25;
+
+/// What became of the symptom; of a healthy scenario: of the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// As good as gone.
+    Cures,
+    /// Less than before, and not gone.
+    Better,
+    /// As before.
+    Nothing,
+    /// More than before.
+    Worse,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cures => "cures",
+            Self::Better => "better",
+            Self::Nothing => "nothing",
+            Self::Worse => "WORSE",
+        })
+    }
+}
+
+/// One contestant on one scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Cell {
+    /// It was measured.
+    Measured {
+        effect: Effect,
+        /// Knobs that it changed, over both namespaces.
+        knobs: usize,
+        /// Of them, those that have a number which is smaller now.
+        lowered: usize,
+        /// Before and after, in words.
+        numbers: String,
+        /// What it did, in words.
+        did: Vec<String>,
+    },
+    /// It could not be, and why.
+    Skip(String),
+}
+
+/// Judges an outcome of `tcproof lab run --json`. `cured` is the goodput that the scenario's own remedy reaches.
+pub(crate) fn judge(outcome: &Value, cured: Option<f64>) -> Cell {
+    let (before, after) = (&outcome["before"], &outcome["after"]);
+    if before.is_null() || after.is_null() {
+        let reasons = words(&outcome["reasons"]);
+        return Cell::Skip(if reasons.is_empty() { "nothing was measured".into() } else { reasons.join("; ") });
+    }
+    let did = words(&outcome["cured"]["did"]);
+    let changes: Vec<&str> = did.iter().filter_map(|line| change(line)).collect();
+    let (effect, numbers) = match (goodput(before), goodput(after), rate(before), rate(after)) {
+        (Some(before), Some(after), ..) => {
+            (by_goodput(before, after, cured), format!("{before:.1} → {after:.1} Mbit/s"))
+        }
+        (_, _, Some(before), Some(after)) => (by_rate(before, after), format!("{before:.0} → {after:.0} a second")),
+        _ => healthy(before, after),
+    };
+    let lowered = changes.iter().filter(|change| lowers(change)).count();
+    Cell::Measured { effect, knobs: changes.len(), lowered, numbers, did }
+}
+
+/// The goodput that a symptom is about, in Mbit/s.
+pub(crate) fn goodput(measured: &Value) -> Option<f64> {
+    measured["goodput_mbit"].as_f64()
+}
+
+fn rate(measured: &Value) -> Option<f64> {
+    Some(measured["symptom"].as_f64()? / measured["seconds"].as_f64().filter(|seconds| *seconds > 0.0)?)
+}
+
+fn by_goodput(before: f64, after: f64, cured: Option<f64>) -> Effect {
+    match cured {
+        Some(cured) if after >= cured * AS_GOOD => Effect::Cures,
+        _ if after > before * MORE && after > before + 0.1 => Effect::Better,
+        _ if after * MORE < before => Effect::Worse,
+        _ => Effect::Nothing,
+    }
+}
+
+fn by_rate(before: f64, after: f64) -> Effect {
+    match after {
+        after if after <= before * GONE => Effect::Cures,
+        after if after * MORE < before => Effect::Better,
+        after if after > before * MORE => Effect::Worse,
+        _ => Effect::Nothing,
+    }
+}
+
+/// Of a scenario without a symptom: whether clients fail, or connect less.
+fn healthy(before: &Value, after: &Value) -> (Effect, String) {
+    let [before, after] = [before, after].map(|measured| {
+        let workers = || measured["workers"].as_object().into_iter().flatten().map(|(_, worker)| worker);
+        let failed: f64 = workers()
+            .flat_map(|worker| worker["failed"].as_object().into_iter().flatten())
+            .filter_map(|(_, n)| n.as_f64())
+            .sum();
+        let connected: f64 = workers().filter_map(|worker| worker["connected"].as_f64()).sum();
+        let seconds = measured["seconds"].as_f64().filter(|seconds| *seconds > 0.0).unwrap_or(1.0);
+        (connected / seconds, failed)
+    });
+    let effect = match () {
+        () if after.1 > before.1 || after.0 * MORE < before.0 => Effect::Worse,
+        () if after.0 > before.0 * MORE => Effect::Better,
+        () => Effect::Nothing,
+    };
+    (effect, format!("{:.0} → {:.0} connections a second, {:.0} → {:.0} failed", before.0, after.0, before.1, after.1))
+}
+
+/// The change of `net.core.somaxconn of the server: 128 → 4096`, or of `plan: net.core.somaxconn 128 → 4096`.
+fn change(line: &str) -> Option<&str> {
+    if !line.contains(" → ") {
+        return None;
+    }
+    match line.strip_prefix("plan: ") {
+        Some(rest) => rest.split_once(' ').map(|(_, change)| change),
+        None => line.split_once(": ").filter(|(what, _)| what.contains(" of the ")).map(|(_, change)| change),
+    }
+}
+
+/// Whether one of the numbers is smaller than the one that stood there before.
+fn lowers(change: &str) -> bool {
+    let Some((from, to)) = change.split_once(" → ") else { return false };
+    let numbers = |text: &str| text.split_whitespace().map(|word| word.parse::<i64>().ok()).collect::<Vec<_>>();
+    numbers(from).into_iter().zip(numbers(to)).any(|pair| matches!(pair, (Some(from), Some(to)) if to < from))
+}
+
+fn words(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn effect(outcome: &Value, cured: Option<f64>) -> Effect {
+        match judge(outcome, cured) {
+            Cell::Measured { effect, .. } => effect,
+            Cell::Skip(why) => panic!("{why}"),
+        }
+    }
+
+    #[test]
+    fn goodput_is_held_against_the_remedys() {
+        let cell = |after: f64| json!({"before": {"goodput_mbit": 10.0}, "after": {"goodput_mbit": after}});
+        let judged = [80.0, 60.0, 11.0, 9.0, 5.0].map(|after| effect(&cell(after), Some(100.0)));
+        use Effect::{Better, Cures, Nothing, Worse};
+        assert_eq!(judged, [Cures, Better, Nothing, Nothing, Worse]);
+        assert_eq!(effect(&cell(80.0), None), Better);
+    }
+
+    #[test]
+    fn events_are_held_against_those_before_by_the_second() {
+        let cell = |n: u64, s: f64| json!({"before": {"symptom": 1000, "seconds": 5.0}, "after": {"symptom": n, "seconds": s}});
+        let judged = [(0, 5.0), (8, 2.0), (500, 5.0), (400, 2.0), (800, 2.0)].map(|(n, s)| effect(&cell(n, s), None));
+        use Effect::{Better, Cures, Nothing, Worse};
+        assert_eq!(judged, [Cures, Cures, Better, Nothing, Worse]);
+    }
+
+    #[test]
+    fn a_healthy_scenario_can_only_be_harmed() {
+        let phase = |connected: u64, failed: u64| json!({"seconds": 1.0, "workers": {"c": {"connected": connected, "failed": {"ECONNREFUSED": failed}}}});
+        let cell = |connected, failed| json!({"before": phase(1000, 0), "after": phase(connected, failed)});
+        let judged = [(990, 0), (1000, 1), (500, 0)].map(|(connected, failed)| effect(&cell(connected, failed), None));
+        assert_eq!(judged, [Effect::Nothing, Effect::Worse, Effect::Worse]);
+    }
+
+    #[test]
+    fn changed_and_lowered_knobs_are_counted() {
+        let did = [
+            "by a shell: x",
+            "net.ipv4.tcp_rmem of the server: 4096 131072 262144 → 4096 87380 33554432",
+            "net.core.somaxconn of the client: 128 → 65535",
+            "net.ipv4.tcp_congestion_control of the client: cubic → bbr",
+            "plan: net.core.somaxconn 4096 → 128",
+            "rolled back: every knob is byte for byte what it was",
+        ];
+        let outcome = json!({"before": {"goodput_mbit": 1.0}, "after": {"goodput_mbit": 1.0}, "cured": {"did": did}});
+        let Cell::Measured { knobs, lowered, .. } = judge(&outcome, None) else { panic!() };
+        assert_eq!((knobs, lowered), (4, 2));
+        assert_eq!(judge(&json!({"reasons": ["no root"]}), None), Cell::Skip("no root".into()));
+        for hostile in [json!(3), json!([]), json!({"before": 1, "after": "x"})] {
+            judge(&hostile, None);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! tcproof beside what people use: the same failures of the lab, cured by tcproof, by the list that articles copy from
+//! each other, and by tuned's profiles. What comes out is told in docs/comparison.md.
+//!
+//! Everything happens in the lab's own network namespaces, so of a list only what a namespace has of its own is tried.
+
+mod judge;
+mod lists;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use judge::{Cell, goodput, judge};
+use lists::List;
+use rustix::process::geteuid;
+use serde_json::Value;
+
+use crate::bench::release_binary;
+
+/// Failures that a knob cures, failures that only look so, and health.
+const SCENARIOS: &[&str] = &[
+    "accept-queue-somaxconn",
+    "accept-queue-not-relistened",
+    "ports-time-wait-churn",
+    "ports-range-small",
+    "syn-flood-cookies-off",
+    "time-wait-table",
+    "receive-window-buffer-max",
+    "send-buffer-max",
+    "congestion-slow-start-after-idle",
+    "keepalive-unacked",
+    "path-mtu-black-hole",
+    "mptcp-disabled",
+    "accept-queue-paced",
+    "receive-window-reader-slow",
+    "loss-path-cubic",
+    "close-wait-leak",
+    "healthy-4000",
+];
+/// Those of tuned's profiles that are about the network.
+const PROFILES: &[&str] = &["network-latency", "network-throughput"];
+/// Its package's files, before and since 2.23.
+const TUNED: &str = "/usr/lib/tuned";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep the result under bench/runs
+    #[arg(long)]
+    keep: bool,
+    /// Where tuned's profiles are
+    #[arg(long, default_value = TUNED, value_name = "DIR")]
+    tuned: PathBuf,
+    /// Scenarios of `tcproof lab list`
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+}
+
+/// Who tries to cure a scenario.
+struct Contestant {
+    name: String,
+    how: How,
+}
+
+enum How {
+    /// As a user of tcproof: plan, apply, verify, roll back.
+    Tcproof,
+    /// A script in both namespaces, and then the servers listen again.
+    Script(String),
+    /// Can't be tried, and why.
+    Skip(String),
+}
+
+pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
+    if !geteuid().is_root() {
+        println!("SKIP: the lab needs root");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let tcproof = release_binary(workspace)?;
+    let contestants = contestants(&args.tuned)?;
+    let scenarios: Vec<&str> = match &args.scenarios[..] {
+        [] => SCENARIOS.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        // What can be reached at all, and whether the failure comes about here.
+        let reference = outcome(Command::new(&tcproof).args(["lab", "run", scenario, "--json"]))?;
+        let cured = Some(&reference["after"]).and_then(goodput);
+        let mut cells = Vec::new();
+        for contestant in &contestants {
+            let cell = contestant.compete(&tcproof, scenario, cured)?;
+            println!("{scenario}, {}: {}", contestant.name, in_words(&cell));
+            cells.push(cell);
+        }
+        rows.push((scenario.to_string(), cells));
+    }
+    let names: Vec<&str> = contestants.iter().map(|contestant| contestant.name.as_str()).collect();
+    let report = render(&names, &rows);
+    print!("\n{report}");
+    if args.keep {
+        keep(workspace, &report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn contestants(tuned: &Path) -> Result<Vec<Contestant>> {
+    let list = |name: String, list: Result<List>| {
+        let how = match list {
+            Ok(list) => How::Script(lists::script(&list)),
+            Err(why) => {
+                println!("SKIP {name}: {why:#}");
+                How::Skip(format!("{why:#}"))
+            }
+        };
+        Contestant { name, how }
+    };
+    let mut contestants = vec![
+        Contestant { name: "tcproof".into(), how: How::Tcproof },
+        list("articles' list".into(), Ok(lists::articles()?)),
+    ];
+    contestants.extend(PROFILES.iter().map(|profile| list(format!("tuned {profile}"), lists::tuned(tuned, profile))));
+    Ok(contestants)
+}
+
+impl Contestant {
+    fn compete(&self, tcproof: &str, scenario: &str, cured: Option<f64>) -> Result<Cell> {
+        let mut command = Command::new(tcproof);
+        command.args(["lab", "run", scenario, "--json"]);
+        // Until it has been run.
+        let _folder = match &self.how {
+            How::Skip(why) => return Ok(Cell::Skip(why.clone())),
+            How::Tcproof => {
+                command.arg("--apply");
+                None
+            }
+            How::Script(script) => {
+                let folder = tempfile::tempdir()?;
+                let file = folder.path().join("list.sh");
+                fs::write(&file, script)?;
+                let cure = format!(
+                    r#"for ns in "$TCPROOF_LAB_SERVER" "$TCPROOF_LAB_CLIENT"; do nsenter --net="$ns" sh {}; done"#,
+                    file.display()
+                );
+                command.args(["--cure", &cure, "--relisten"]);
+                Some(folder)
+            }
+        };
+        Ok(judge(&outcome(&mut command)?, cured))
+    }
+}
+
+/// The one outcome that `tcproof lab run --json` prints. It exits with 1 where the symptom did not stop, which is no error.
+fn outcome(command: &mut Command) -> Result<Value> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output().context("starting tcproof")?;
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let outcome = printed["outcomes"][0].clone();
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!outcome.is_null(), "tcproof lab: {}: {}", output.status, said.lines().last().unwrap_or("it said nothing"));
+    Ok(outcome)
+}
+
+fn in_words(cell: &Cell) -> String {
+    match cell {
+        Cell::Skip(why) => format!("SKIP, {why}"),
+        Cell::Measured { effect, knobs, lowered, numbers, .. } => {
+            let lowered = if *lowered > 0 { format!(", {lowered} of them lower") } else { String::new() };
+            format!("{effect} ({numbers}; {knobs} knobs{lowered})")
+        }
+    }
+}
+
+fn render(names: &[&str], rows: &[(String, Vec<Cell>)]) -> String {
+    let mut lines = vec![format!("| scenario | {} |", names.join(" | "))];
+    lines.push(format!("|---|{}", "---|".repeat(names.len())));
+    for (scenario, cells) in rows {
+        let cells: Vec<String> = cells.iter().map(in_words).collect();
+        lines.push(format!("| `{scenario}` | {} |", cells.join(" | ").replace(['\n', '\r'], " ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn keep(workspace: &Path, report: &str) -> Result<()> {
+    let [date, kernel] = [("date", ["--utc", "+%F"].as_slice()), ("uname", &["-r"])].map(|(program, arguments)| {
+        let output = Command::new(program).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&output).trim().to_string()
+    });
+    let file = workspace.join(format!("bench/runs/{date}-compare.md"));
+    let head = format!(
+        "# tcproof beside what people use, {date}\n\nLinux {kernel}. `cargo xtask compare --keep` as root:\n\n"
+    );
+    crate::write(&file, &(head + report))?;
+    println!("kept as {}", file.display());
+    Ok(())
+}
