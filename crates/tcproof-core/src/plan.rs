@@ -5,7 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -279,14 +279,47 @@ fn lowers(kind: &Kind, from: &str, to: &str) -> bool {
     }
 }
 
-/// Two findings that ask for the same knob get the larger value.
+/// Two findings that ask for the same knob get what holds both values, where there is such a value; else what the first,
+/// and worse, of them asks for.
 fn merge(changes: &mut Vec<Change>, new: Change) {
     let same = changes.iter_mut().find(|change| change.knob == new.knob && change.namespace == new.namespace);
     let Some(old) = same else { return changes.push(new) };
     old.findings.extend(&new.findings);
     let kind = knobs::by_key(&new.knob).map(|knob| &knob.kind);
-    if kind.is_some_and(|kind| lowers(kind, &new.to, &old.to)) {
-        *old = Change { findings: old.findings.clone(), ..new };
+    let Some(both) = kind.and_then(|kind| both(kind, &old.to, &new.to)) else { return };
+    if both != old.to {
+        let findings = core::mem::take(&mut old.findings);
+        let formula = match (&old.formula, new.formula) {
+            // It is the new one's alone.
+            (_, formula) if both == new.to => formula,
+            (Some(one), Some(other)) if *one != other => Some(format!("{one}; and {other}")),
+            (one, other) => one.clone().or(other),
+        };
+        *old = Change { findings, to: both, formula, ..new };
+    }
+}
+
+/// The least value that holds both.
+fn both(kind: &Kind, one: &str, other: &str) -> Option<String> {
+    let (a, b) = (kind.numbers(one), kind.numbers(other));
+    let joined = |numbers: Vec<i64>| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    match kind {
+        Kind::Number { .. } | Kind::Triple { .. } => Some(joined(a.iter().zip(&b).map(|(a, b)| *a.max(b)).collect())),
+        Kind::PortRange => match (&*a, &*b) {
+            ([low, high], [lower, higher]) => Some(joined([*low.min(lower), *high.max(higher)].into())),
+            _ => None,
+        },
+        Kind::PortList => {
+            let items = || one.split(',').chain(other.split(',')).map(str::trim).filter(|item| !item.is_empty());
+            let mut all: Vec<&str> = Vec::new();
+            for item in items() {
+                if !all.contains(&item) {
+                    all.push(item);
+                }
+            }
+            Some(all.join(","))
+        }
+        _ => None,
     }
 }
 
@@ -386,7 +419,6 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
     use alloc::vec;
 
     fn finding(remedies: Vec<Remedy>) -> Finding {
@@ -480,7 +512,29 @@ mod tests {
     }
 
     #[test]
-    fn two_findings_that_want_the_same_knob_get_the_larger_value() {
+    fn two_findings_that_want_the_same_knob_get_what_holds_both() {
+        for (knob, from, one, other, both) in [
+            (
+                "net.ipv4.tcp_rmem",
+                "4096 131072 131072",
+                "4096 131072 4194304",
+                "4096 262144 2097152",
+                "4096 262144 4194304",
+            ),
+            ("net.ipv4.ip_local_port_range", "40000 41000", "32768 60999", "40000 65535", "32768 65535"),
+            ("net.ipv4.ip_local_reserved_ports", "", "8080,9000-9010", "8443,8080", "8080,9000-9010,8443"),
+        ] {
+            let want = |to: &str| finding(vec![Remedy::knob("x", knob, from, to).formula(to)]);
+            let plan = made(&[want(one), want(other)], &[]);
+            assert_eq!((plan.changes.len(), &*plan.changes[0].to), (1, both), "{:?}", plan.left_out);
+            assert_eq!((&*plan.changes[0].findings, plan.validate()), (&[1, 2][..], Ok(())));
+            let formula = plan.changes[0].formula.as_deref().expect("how it was computed");
+            assert!(formula.contains(one) && formula.contains(other), "{formula}");
+        }
+    }
+
+    #[test]
+    fn of_two_numbers_the_larger_one_is_taken() {
         let want = |to: &str| finding(vec![Remedy::knob("raise", "net.core.somaxconn", "128", to)]);
         for order in [["1024", "4096"], ["4096", "1024"]] {
             let plan = made(&order.map(want), &[]);

@@ -16,8 +16,8 @@ use self::side::Side;
 use crate::diagnose::{Diagnosis, diagnose};
 use crate::finding::{Headroom, State, Subject};
 use crate::interval::Interval;
-use crate::limits::margins::{COMPARABLE, MARGIN, SHARE_MARGIN, SIGMAS};
-use crate::plan::Reason;
+use crate::limits::margins::{COMPARABLE, MARGIN, ROOM_FOR_TIME_WAIT, SETTLE, SHARE_MARGIN, SIGMAS, TIME_WAIT};
+use crate::plan::{self, Reason};
 
 /// Limits that hold back flows, so that goodput is what a change has to raise.
 const FLOW_LIMITS: [&str; 5] = ["congestion-window", "loss", "path-mtu", "receive-window", "send-buffer"];
@@ -163,6 +163,13 @@ pub enum Change {
     Worse,
 }
 
+/// How long changes need until the window after them shows what they do, in seconds, and for which knob that is longer than
+/// a moment.
+pub fn settle(changes: &[plan::Change]) -> (u32, Option<&str>) {
+    let slow = changes.iter().map(|change| &*change.knob).find(|knob| ROOM_FOR_TIME_WAIT.contains(knob));
+    (slow.map_or(SETTLE, |_| TIME_WAIT + SETTLE), slow)
+}
+
 /// What became of findings: compares the window before a change with one of equal length after it.
 pub fn verify(reasons: &[Reason], before: &Observation, after: &Observation) -> Verification {
     let findings: Vec<_> = reasons.iter().map(|reason| judge(reason, before, after)).collect();
@@ -222,10 +229,24 @@ fn by_symptom(sides: &[Side<'_>; 2], rows: &mut Vec<Row>) -> (Outcome, String) {
             return (Outcome::Unknown, why);
         }
         (Some(fuller(shares, [l0, l1])), Measure::Headroom)
-    } else if sides.iter().all(|side| side.state().is_some()) {
-        return (Outcome::NoEffect, "the finding stands, and nothing else could be counted".into());
     } else {
-        return (Outcome::Unknown, "nothing that can be counted shows whether it is over".into());
+        // A leak, a pile, a missing probe: nothing is counted but the finding itself, where it could be judged.
+        let found = sides.each_ref().map(|side| side.state().is_some());
+        let unjudged = |at: usize| (!found[at]).then(|| sides[at].unjudged()).flatten();
+        let change = match found {
+            [true, true] => {
+                return (Outcome::NoEffect, "the finding stands, and nothing else could be counted".into());
+            }
+            [true, false] => Change::Better,
+            [false, true] => Change::Worse,
+            [false, false] => {
+                return (Outcome::Unknown, "nothing that can be counted shows whether it is over".into());
+            }
+        };
+        if let Some(why) = unjudged(0).or_else(|| unjudged(1)) {
+            return (Outcome::Unknown, why);
+        }
+        (Some(change), Measure::Symptom)
     };
     if let Some(row) = rows.iter_mut().find(|row| row.measure == measure) {
         row.change = change;

@@ -149,7 +149,7 @@ impl Watch {
                     self.devices.push(device);
                 }
                 // Ended since the dump.
-                Ok(None) => {}
+                Ok(None | Some((Err(Absent::Gone { .. }), _))) => {}
                 Ok(Some((Err(why), _))) | Err(why) => {
                     self.flows = Some(Err(why));
                     return;
@@ -164,7 +164,7 @@ impl Watch {
         for (watch, device) in flows.watched.iter_mut().zip(&self.devices).filter(|(watch, _)| !watch.gone) {
             match diag.look(&watch.flow, *device, WHOLE, |socket| diag::sample(socket, at)) {
                 Ok(Some(Ok(sample))) => watch.samples.push(sample),
-                Ok(None) => watch.gone = true,
+                Ok(None | Some(Err(Absent::Gone { .. }))) => watch.gone = true,
                 // One look less; a kernel that answered the first one answers the next.
                 Ok(Some(Err(_))) | Err(_) => {}
             }

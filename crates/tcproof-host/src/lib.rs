@@ -54,6 +54,10 @@ pub enum Scope {
     Pid(u32),
     /// These: a name for each, and the file to enter it by (`/proc/PID/ns/net`, `/proc/self/fd/N`).
     Files(Vec<(String, PathBuf)>),
+    /// These: a name for each, and its inode.
+    Known(Vec<(String, tcproof_core::snapshot::NetnsId)>),
+    /// All of these together.
+    Several(Vec<Scope>),
 }
 
 impl fmt::Display for Scope {
@@ -64,6 +68,12 @@ impl fmt::Display for Scope {
             Self::Pid(pid) => pid.fmt(f),
             Self::Files(files) => {
                 f.write_str(&files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+            }
+            Self::Known(known) => {
+                f.write_str(&known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+            }
+            Self::Several(scopes) => {
+                f.write_str(&scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
             }
         }
     }

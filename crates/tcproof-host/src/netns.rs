@@ -1,6 +1,6 @@
 //! Network namespaces: finding them, naming them, entering them. Each is found once, by its inode.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -77,42 +77,17 @@ struct Candidate {
 
 /// Finds the namespaces of the scope.
 pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
-    let inode = |path: &str| inode(root, path);
-    let own = inode("proc/thread-self/ns/net").unwrap_or_default();
+    let own = inode(root, "proc/thread-self/ns/net").unwrap_or_default();
     let initial = match is_initial(root) {
         true => Some(own),
-        false => inode("proc/1/ns/net").filter(|id| *id != own),
+        false => inode(root, "proc/1/ns/net").filter(|id| *id != own),
     };
     let (candidates, hidden) = candidates(root, own);
     let mut found = Found::default();
-    let wanted: Vec<(NetnsId, Option<String>, Option<PathBuf>)> = match scope {
-        Scope::All => candidates.keys().map(|id| (*id, None, None)).collect(),
-        Scope::Pid(pid) => match inode(&format!("proc/{pid}/ns/net")) {
-            Some(id) => vec![(id, None, None)],
-            None => return Err(no_such(pid.to_string(), "no such process, or its namespace is not ours to see")),
-        },
-        Scope::Name(name) => match candidates.iter().find(|(id, candidate)| is_called(name, **id, candidate)) {
-            Some((id, _)) => vec![(*id, Some(name.clone()), None)],
-            None => {
-                let names = candidates.values().filter_map(|c| file_name(c.mounted.as_deref()?));
-                let names: Vec<String> = names.collect();
-                let hint = match names.is_empty() {
-                    true => "no namespace has a name here (ip netns list)".to_string(),
-                    false => format!("there are {}", names.join(", ")),
-                };
-                return Err(no_such(name.clone(), &hint));
-            }
-        },
-        Scope::Files(files) => {
-            let mut wanted = Vec::new();
-            for (name, path) in files {
-                let stat =
-                    rustix::fs::stat(path).map_err(|e| no_such(name.clone(), &format!("{}: {e}", path.display())))?;
-                wanted.push((NetnsId(stat.st_ino), Some(name.clone()), Some(path.clone())));
-            }
-            wanted
-        }
-    };
+    let mut wanted = wanted(root, scope, &candidates)?;
+    // Two ways to say the same namespace.
+    let mut seen = BTreeSet::new();
+    wanted.retain(|(id, ..)| seen.insert(*id));
     if hidden > 0 && *scope == Scope::All {
         found.unseen.push(Unseen {
             what: format!("network namespaces of {hidden} process{}", if hidden == 1 { "" } else { "es" }),
@@ -150,6 +125,51 @@ pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
     // The observer's own first: what exists once per kernel is read there.
     found.targets.sort_by_key(|target| (!target.own, target.id));
     Ok(found)
+}
+
+/// A namespace of a scope: its inode, what it is called if that was said, and a file to enter it by if that was.
+type Wanted = (NetnsId, Option<String>, Option<PathBuf>);
+
+fn wanted(root: &Root, scope: &Scope, candidates: &BTreeMap<NetnsId, Candidate>) -> Result<Vec<Wanted>, Error> {
+    Ok(match scope {
+        Scope::All => candidates.keys().map(|id| (*id, None, None)).collect(),
+        Scope::Pid(pid) => match inode(root, &format!("proc/{pid}/ns/net")) {
+            Some(id) => vec![(id, None, None)],
+            None => return Err(no_such(pid.to_string(), "no such process, or its namespace is not ours to see")),
+        },
+        Scope::Name(name) => match candidates.iter().find(|(id, candidate)| is_called(name, **id, candidate)) {
+            Some((id, _)) => vec![(*id, Some(name.clone()), None)],
+            None => {
+                let names = candidates.values().filter_map(|c| file_name(c.mounted.as_deref()?));
+                let names: Vec<String> = names.collect();
+                let hint = match names.is_empty() {
+                    true => "no namespace has a name here (ip netns list)".to_string(),
+                    false => format!("there are {}", names.join(", ")),
+                };
+                return Err(no_such(name.clone(), &hint));
+            }
+        },
+        Scope::Files(files) => {
+            let mut wanted = Vec::new();
+            for (name, path) in files {
+                let stat =
+                    rustix::fs::stat(path).map_err(|e| no_such(name.clone(), &format!("{}: {e}", path.display())))?;
+                wanted.push((NetnsId(stat.st_ino), Some(name.clone()), Some(path.clone())));
+            }
+            wanted
+        }
+        Scope::Known(known) => {
+            let gone = known.iter().find(|(_, id)| !candidates.contains_key(id));
+            if let Some((name, id)) = gone {
+                return Err(no_such(name.clone(), &format!("{id} is gone")));
+            }
+            known.iter().map(|(name, id)| (*id, Some(name.clone()), None)).collect()
+        }
+        Scope::Several(scopes) => {
+            let each: Result<Vec<_>, _> = scopes.iter().map(|scope| wanted(root, scope, candidates)).collect();
+            each?.concat()
+        }
+    })
 }
 
 fn no_such(name: String, hint: &str) -> Error {
@@ -248,12 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_that_is_said_twice_is_found_once_and_has_its_first_name() {
+        let root = Root::new("/");
+        let own = inode(&root, "proc/thread-self/ns/net").unwrap();
+        let twice = vec![Scope::Known(vec![("mine".into(), own)]), Scope::Pid(std::process::id()), Scope::All];
+        let found = find(&root, &Scope::Several(twice)).unwrap();
+        let names: Vec<_> = found.targets.iter().filter(|target| target.own).map(|target| &*target.name).collect();
+        assert_eq!(names, ["mine"]);
+    }
+
+    #[test]
     fn a_namespace_that_does_not_exist_is_an_error_that_says_where_it_was_looked_for() {
         let root = Root::new("/");
         for scope in [
             Scope::Name("no-such".into()),
             Scope::Pid(u32::MAX),
             Scope::Files(vec![("x".into(), "/nonexistent".into())]),
+            Scope::Known(vec![("x".into(), NetnsId(1))]),
+            Scope::Several(vec![Scope::All, Scope::Name("no-such".into())]),
         ] {
             assert!(matches!(find(&root, &scope), Err(Error::NoSuchNamespace { .. })), "{scope:?}");
         }

@@ -13,6 +13,6 @@ mod topology;
 pub mod worker;
 mod workers;
 
-pub use run::{Measured, Outcome, Progress, Truth, Verdict, run, visit};
+pub use run::{Cure, Cured, Measured, Outcome, Progress, Stage, Truth, Verdict, run, visit};
 pub use scenario::Scenario;
 pub use workers::Program;

@@ -80,6 +80,99 @@ pub struct Truth {
     pub state: State,
 }
 
+/// What somebody did to cure a scenario, where that was not its own remedy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cured {
+    /// Steps, in a few words each.
+    pub did: Vec<String>,
+    /// What was not as it should be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<String>,
+}
+
+/// Who cures a scenario, instead of its own remedy.
+pub trait Cure {
+    /// Does it, and says how long it needs until it is felt.
+    ///
+    /// # Errors
+    /// When the lab itself could not do its work; what the cure does wrong goes to [`Stage::wrong`].
+    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Duration, Error>;
+
+    /// Takes it back, after the symptom was measured again.
+    ///
+    /// # Errors
+    /// As [`Cure::cure`].
+    fn undo(&mut self, stage: &mut Stage<'_>) -> Result<(), Error>;
+}
+
+/// A scenario while it runs, for a [`Cure`].
+pub struct Stage<'a> {
+    /// What it is.
+    pub scenario: &'a Scenario,
+    /// What the check found.
+    pub diagnosis: &'a Diagnosis,
+    lab: &'a Topology,
+    workers: &'a mut Workers,
+    kernel: &'a mut Knobs,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+    cured: Cured,
+}
+
+impl Stage<'_> {
+    /// The file of a side's network namespace.
+    pub fn file(&self, side: Side) -> PathBuf {
+        file(self.lab, side)
+    }
+
+    /// Its inode.
+    pub fn inode(&self, side: Side) -> u64 {
+        self.lab.netns(side).inode()
+    }
+
+    /// The sysctls that are read in a side's namespace.
+    ///
+    /// # Errors
+    /// The namespace can't be entered.
+    pub fn within<T: Send>(&self, side: Side, act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        self.lab.within(side, || Ok(act()))
+    }
+
+    /// What of the remedy is no sysctl: what an application, a service or a network's owner does.
+    ///
+    /// # Errors
+    /// The lab's own.
+    pub fn without_knobs(&mut self) -> Result<(), Error> {
+        act(self.scenario, self.lab, self.workers)
+    }
+
+    /// All of the remedy.
+    ///
+    /// # Errors
+    /// The lab's own.
+    pub fn remedy(&mut self) -> Result<(), Error> {
+        cure(self.scenario, self.lab, self.workers, self.kernel)
+    }
+
+    /// Lets the load go on.
+    ///
+    /// # Errors
+    /// Ctrl-C, or a worker that broke.
+    pub fn wait(&mut self, time: Duration) -> Result<(), Error> {
+        wait(time, self.workers, self.progress)
+    }
+
+    /// Says what is done.
+    pub fn did(&mut self, what: String) {
+        (self.progress)(Progress::Phase(what.clone()));
+        self.cured.did.push(what);
+    }
+
+    /// Says what is not as it should be: the scenario fails.
+    pub fn wrong(&mut self, what: String) {
+        self.cured.wrong.push(what);
+    }
+}
+
 /// What was measured by the lab itself over a phase.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -121,6 +214,9 @@ pub struct Outcome {
     /// After the remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Measured>,
+    /// What was done instead of the remedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cured: Option<Cured>,
     /// How long all of it took.
     pub seconds: f64,
 }
@@ -142,6 +238,7 @@ impl Outcome {
             diagnosis: None,
             before: None,
             after: None,
+            cured: None,
             seconds: 0.0,
         }
     }
@@ -158,17 +255,22 @@ impl Outcome {
     }
 }
 
-/// Runs a scenario. Nothing is left behind, whatever happens.
+/// Runs a scenario. Nothing is left behind, whatever happens. Without a `cure` it is cured as its file says.
 ///
 /// # Errors
 /// When the lab itself could not do its work. What the kernel lacks is an outcome: skipped.
-pub fn run(scenario: &Scenario, program: &Program, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Outcome, Error> {
+pub fn run(
+    scenario: &Scenario,
+    program: &Program,
+    cure: Option<&mut dyn Cure>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Outcome, Error> {
     let start = Instant::now();
     let mut outcome = Outcome::new(scenario);
     if let Some(why) = missing(scenario) {
         return Ok(outcome.skipped(why));
     }
-    match steps(scenario, program, progress, &mut outcome) {
+    match steps(scenario, program, cure, progress, &mut outcome) {
         Ok(()) => {}
         Err(Error::Kit(kit::Error::Unsupported(what))) => {
             return Ok(outcome.skipped(format!("this kernel has no {what}")));
@@ -247,6 +349,7 @@ fn cleaning(lab: &Topology) -> Cleanup<'_> {
 fn steps(
     scenario: &Scenario,
     program: &Program,
+    mut by: Option<&mut dyn Cure>,
     progress: &mut dyn FnMut(Progress<'_>),
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
@@ -265,20 +368,41 @@ fn steps(
     let before = before.finish(scenario, &lab, &mut workers)?;
     progress(Progress::Measured { when: "before", measured: &before });
     progress(Progress::Diagnosed(&diagnosis));
-    outcome.diagnosis = Some(diagnosis);
     outcome.before = Some(before);
 
-    if let Some(remedy) = &scenario.remedy {
-        progress(Progress::Phase(format!("remedy: {}", remedy.about)));
-        cure(scenario, &lab, &mut workers, &mut kernel)?;
-        wait(scenario.watch.settle.0, &mut workers, progress)?;
-        progress(Progress::Phase(format!("verifying for {} s", scenario.watch.verify.0.as_secs_f64())));
-        let after = Meter::start(&lab, &mut workers)?;
-        wait(scenario.watch.verify.0, &mut workers, progress)?;
-        let after = after.finish(scenario, &lab, &mut workers)?;
-        progress(Progress::Measured { when: "after", measured: &after });
+    let mut stage = Stage {
+        scenario,
+        diagnosis: &diagnosis,
+        lab: &lab,
+        workers: &mut workers,
+        kernel: &mut kernel,
+        progress,
+        cured: Cured::default(),
+    };
+    let settle = match (&mut by, &scenario.remedy) {
+        (Some(by), _) => Some(by.cure(&mut stage)?),
+        (None, Some(remedy)) => {
+            (stage.progress)(Progress::Phase(format!("remedy: {}", remedy.about)));
+            stage.remedy()?;
+            Some(scenario.watch.settle.0)
+        }
+        (None, None) => None,
+    };
+    if let Some(settle) = settle {
+        stage.wait(settle)?;
+        (stage.progress)(Progress::Phase(format!("verifying for {} s", scenario.watch.verify.0.as_secs_f64())));
+        let after = Meter::start(&lab, stage.workers)?;
+        stage.wait(scenario.watch.verify.0)?;
+        let after = after.finish(scenario, &lab, stage.workers)?;
+        (stage.progress)(Progress::Measured { when: "after", measured: &after });
         outcome.after = Some(after);
     }
+    if let Some(by) = &mut by {
+        by.undo(&mut stage)?;
+        outcome.reasons.extend(stage.cured.wrong.iter().cloned());
+        outcome.cured = Some(stage.cured);
+    }
+    outcome.diagnosis = Some(diagnosis);
     workers.stop_all();
     outcome.reasons.extend(cleanup.run());
     Ok(())
@@ -421,11 +545,17 @@ fn watch(
 fn cure(scenario: &Scenario, lab: &Topology, workers: &mut Workers, kernel: &mut Knobs) -> Result<(), Error> {
     let Some(remedy) = &scenario.remedy else { return Ok(()) };
     remedy.global.sysctl.iter().try_for_each(|(key, value)| kernel.write(&key.0, &value.0))?;
-    if let Some(cpus) = remedy.global.rps {
-        lab.within(Side::Server, || machine::steer(SERVER_LINK, cpus))?;
-    }
     for side in [Side::Server, Side::Client] {
         lab.write(side, remedy.sysctl.of(side))?;
+    }
+    act(scenario, lab, workers)
+}
+
+/// What of a remedy is no sysctl.
+fn act(scenario: &Scenario, lab: &Topology, workers: &mut Workers) -> Result<(), Error> {
+    let Some(remedy) = &scenario.remedy else { return Ok(()) };
+    if let Some(cpus) = remedy.global.rps {
+        lab.within(Side::Server, || machine::steer(SERVER_LINK, cpus))?;
     }
     for name in &remedy.relisten {
         workers.tell(name, &Command::Relisten)?;

@@ -34,7 +34,7 @@ Exit codes:
   5   apply, rollback: not everything could be taken back; what is left is printed
   10  lint: something is wrong; plan --check: changes are pending
   12  check: something is near its limit
-  13  check: something is limiting now";
+  13  check: something is limiting now; verify: as before, or more than before";
 
 const LINT_FORMATS: &str = "\
 Two more formats: --format sarif (2.1.0, for code hosts) and --format diff (every
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Make the changes of a plan, and take them back unless they are confirmed
     Apply(ApplyArgs),
+    /// Watch before and after a change of yours, such as a reload, and say whether it helped
+    Verify(VerifyArgs),
     /// Keep a change that waits for its confirmation
     Confirm(ConfirmArgs),
     /// Take a change back
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// What takes changes back when nobody confirms them; apply starts it
     #[command(hide = true, name = "undo-watch")]
     UndoWatch(UndoWatchArgs),
+    /// What makes a change in the lab; the lab has it started
+    #[command(hide = true, name = "lab-handover")]
+    LabHandover(crate::cmd::lab::HandoverArgs),
     /// A server or client of the lab; the lab starts it
     #[command(hide = true, name = "lab-worker")]
     LabWorker(crate::cmd::lab::WorkerArgs),
@@ -183,7 +188,7 @@ pub(crate) struct CheckArgs {
     /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
     pub(crate) window: Duration,
-    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,
     /// Only what concerns this port (and what concerns the whole host)
@@ -212,7 +217,7 @@ pub(crate) struct PathArgs {
     /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
     pub(crate) window: Duration,
-    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,
     /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
@@ -240,7 +245,7 @@ pub(crate) enum FailOn {
 pub(crate) struct ExplainArgs {
     /// A limit, a knob, a counter, a rule; or limits, knobs, counters, rules, states (none: the limits)
     pub(crate) topic: Option<String>,
-    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,
     /// Look at this directory instead of the live host
@@ -260,6 +265,9 @@ pub(crate) struct ApplyArgs {
     /// With --confirm verified: how long to watch, before and after
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
     pub(crate) window: Duration,
+    /// With --confirm verified: how long to wait between the change and the second window (none: as long as it needs)
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    pub(crate) settle: Option<Duration>,
     /// With --confirm verified: keep the changes whatever it says
     #[arg(long)]
     pub(crate) keep: bool,
@@ -278,6 +286,32 @@ pub(crate) struct ApplyArgs {
     /// Where the journal is kept
     #[arg(long, value_name = "DIR", default_value = JOURNAL)]
     pub(crate) journal: PathBuf,
+    /// Run this once the knobs are written, such as the reload by which a service listens again; if it fails, all is taken
+    /// back
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `verify`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Judge what this plan is for (none: what is found in the first window)
+    pub(crate) plan: Option<PathBuf>,
+    /// How long to watch, before and after, such as 5s, 500ms or 2m (100ms to 1h)
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
+    pub(crate) window: Duration,
+    /// How long to wait between the change and the second window (none: as long as the plan's changes need)
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    pub(crate) settle: Option<Duration>,
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Only what concerns this port (and what concerns the whole host)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "plan")]
+    pub(crate) port: Option<u16>,
+    /// What makes the change (none: you do, and press Enter)
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 /// What confirms an apply.
@@ -377,7 +411,7 @@ pub(crate) struct PlanArgs {
     /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
     pub(crate) window: Duration,
-    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,
     /// Only what concerns this port (and what concerns the whole host)
@@ -500,8 +534,10 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "no machine has as much".into())
 }
 
+/// One namespace, several with commas between them, or all.
 fn scope(text: &str) -> Result<Scope, String> {
     Ok(match text {
+        text if text.contains(',') => Scope::Several(text.split(',').map(scope).collect::<Result<_, _>>()?),
         "" => return Err("expected a name, a pid or all".into()),
         "all" => Scope::All,
         text => match text.parse() {
@@ -558,6 +594,9 @@ mod tests {
         assert_eq!(scope("2113"), Ok(Scope::Pid(2113)));
         assert_eq!(scope("4026532200"), Ok(Scope::Name("4026532200".into())));
         assert_eq!(scope("blue"), Ok(Scope::Name("blue".into())));
+        let both = vec![Scope::Name("blue".into()), Scope::Pid(7)];
+        assert_eq!(scope("blue,7"), Ok(Scope::Several(both)));
+        assert!(scope("blue,,7").is_err());
         assert!(scope("").is_err());
     }
 }

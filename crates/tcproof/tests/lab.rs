@@ -1,4 +1,5 @@
-//! Every scenario of the lab, by the real program on the real kernel: the truth first, no look-alike, a remedy that cures.
+//! Every scenario of the lab, by the real program on the real kernel: the truth first, no look-alike, a remedy that cures;
+//! many of them as a user would do it: plan, apply until verified (or verify, around what only people can do), rollback.
 //!
 //! One at a time, since two at once would falsify each other. Without root they are ignored, and the run says so.
 
@@ -25,7 +26,7 @@ fn main() {
     let scenarios = scenarios();
     let not_root = (!rustix::process::geteuid().is_root()).then_some("not root");
     let skipped: Skipped = Skipped::default();
-    let mut trials: Vec<Trial> = scenarios.iter().map(|name| trial(name, not_root, &skipped)).collect();
+    let mut trials: Vec<Trial> = scenarios.iter().map(|listed| trial(listed, not_root, &skipped)).collect();
     for (name, signal, scenario, workers) in [
         ("ended-by-ctrl-c", Signal::INT, "accept-queue-stalled", 2),
         ("ended-by-sigkill", Signal::KILL, "accept-queue-stalled", 2),
@@ -60,12 +61,25 @@ fn main() {
 /// Scenarios that the program itself skipped, and why.
 type Skipped = Arc<Mutex<Vec<(String, String)>>>;
 
-fn scenarios() -> Vec<String> {
+/// A scenario, and whether it is cured as a user would do it: with a plan that changes a knob, with an empty plan for a
+/// healthy host, and with a plan that changes nothing once for each limit. All of them so: `tcproof lab run all --apply`.
+struct Listed {
+    name: String,
+    by_plan: bool,
+}
+
+fn scenarios() -> Vec<Listed> {
     let listed = tcproof(&["lab", "list", "--json"]).expect("`tcproof lab list` runs");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("`tcproof lab list --json` is JSON");
     let scenarios = listed["scenarios"].as_array().expect("it has scenarios");
-    scenarios.iter().filter_map(|scenario| scenario["name"].as_str().map(ToString::to_string)).collect()
+    let mut limits = BTreeSet::new();
+    let mut listed = |scenario: &Value| {
+        let is_first = scenario["limit"].as_str().is_none_or(|limit| limits.insert(limit.to_string()));
+        let name = scenario["name"].as_str()?.to_string();
+        Some(Listed { name, by_plan: is_first || !scenario["plan"].is_null() })
+    };
+    scenarios.iter().filter_map(&mut listed).collect()
 }
 
 fn shown(name: &str, ignored: Option<&str>) -> String {
@@ -75,14 +89,15 @@ fn shown(name: &str, ignored: Option<&str>) -> String {
     }
 }
 
-fn trial(name: &str, ignored: Option<&str>, skipped: &Skipped) -> Trial {
-    let shown = shown(name, ignored);
-    let (name, skipped) = (name.to_string(), Arc::clone(skipped));
-    Trial::test(shown, move || scenario(&name, &skipped)).with_ignored_flag(ignored.is_some())
+fn trial(listed: &Listed, ignored: Option<&str>, skipped: &Skipped) -> Trial {
+    let shown = shown(&listed.name, ignored);
+    let (name, by_plan, skipped) = (listed.name.clone(), listed.by_plan, Arc::clone(skipped));
+    Trial::test(shown, move || scenario(&name, by_plan, &skipped)).with_ignored_flag(ignored.is_some())
 }
 
-fn scenario(name: &str, skipped: &Skipped) -> Result<(), Failed> {
-    let output = tcproof(&["lab", "run", name, "--json"])?;
+fn scenario(name: &str, by_plan: bool, skipped: &Skipped) -> Result<(), Failed> {
+    let how = if by_plan { &["--apply"][..] } else { &[] };
+    let output = tcproof(&[&["lab", "run", name, "--json"], how].concat())?;
     let printed: Value = serde_json::from_slice(&output.stdout).map_err(|error| {
         format!("no JSON ({error}), {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end())
     })?;
@@ -140,7 +155,7 @@ fn details(outcome: &Value) -> String {
     let findings = outcome["diagnosis"]["findings"].as_array().into_iter().flatten();
     let mut text: String =
         findings.map(|f| format!("found {}/{} ({}): {}\n", f["limit"], f["cause"], f["state"], f["summary"])).collect();
-    for when in ["before", "after"] {
+    for when in ["before", "after", "cured"] {
         text += &format!("{when}: {}\n", outcome[when]);
     }
     text

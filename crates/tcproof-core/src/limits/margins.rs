@@ -13,3 +13,11 @@ pub(crate) const SIGMAS: f64 = 2.1;
 /// How often a client tries within a window of some seconds when its handshake is dropped (SYNs at 0, 1 and 3 s): each
 /// counts as a drop, but it is one client.
 pub(crate) const TRIES: f64 = 3.0;
+/// What a change needs before it is felt by those that come next, in seconds.
+pub(crate) const SETTLE: u32 = 1;
+/// How long a closed connection stays in TIME_WAIT (`TCP_TIMEWAIT_LEN` of `include/net/tcp.h`; no sysctl changes it), in
+/// seconds: what holds such connections is as full as it will be only after that.
+pub(crate) const TIME_WAIT: u32 = 60;
+/// Knobs that make room for connections in TIME_WAIT. Right after, any of them has cured everything.
+pub(crate) const ROOM_FOR_TIME_WAIT: &[&str] =
+    &["net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_max_tw_buckets"];

@@ -8,7 +8,7 @@ use super::*;
 use crate::limits::testing::{Host, Listen, MSS, OWN, Stream, endpoint, no_permission};
 use crate::plan::{Making, plan};
 use crate::reading::Reading;
-use crate::snapshot::{Netns, PortUse, Tuple, TupleUse};
+use crate::snapshot::{Netns, PortUse, Service, Tuple, TupleUse};
 
 /// A limit's findings of the first host, judged on both.
 fn verified(limit: &str, before: &Host, after: &Host) -> Verification {
@@ -261,6 +261,43 @@ fn loss() {
         ("no flow", Host::new(), TooDifferent),
     ];
     table("loss", &losing(250_000.0, 2.0), &cases);
+}
+
+/// Connections that a program never closes: so many at both ends of the window.
+fn leaking(held: [u64; 2], opened: u64) -> Host {
+    let cookies = held.map(|held| (0..held).collect::<Vec<_>>());
+    let service = Service::Local(endpoint("10.0.0.1:8080"));
+    let host = Host::new().close_wait(service, 7, &cookies[0], &cookies[1]).grew("Tcp.PassiveOpens", opened);
+    let old = host.ns(|ns| {
+        if let Reading::Present(groups) = &mut ns.sockets.close_wait {
+            groups.values_mut().for_each(|pile| pile.oldest = Duration::from_secs(300));
+        }
+    });
+    old.owner(7, 41).process(41, "api", 150, 20_000)
+}
+
+#[test]
+fn what_only_the_finding_itself_tells() {
+    let cases = [
+        ("cured", leaking([0, 0], 900), Cured),
+        ("no effect", leaking([200, 300], 900), NoEffect),
+        ("no traffic", leaking([0, 0], 0), TooDifferent),
+        ("a tenth of the traffic", leaking([0, 0], 90), TooDifferent),
+        ("unreadable", leaking([0, 0], 900).ns(|ns| ns.sockets.close_wait = no_permission("sockets")), Unknown),
+    ];
+    table("close-wait-leak", &leaking([100, 200], 900), &cases);
+}
+
+#[test]
+fn room_for_time_wait_takes_as_long_as_time_wait() {
+    let to = |knob: &str| {
+        let remedy = crate::finding::Remedy::knob("x", knob, "1000", "262144");
+        let mut finding = Observation::new(herd(web(), 9, 9).interval().clone()).diagnosis.findings.remove(0);
+        finding.remedies = vec![remedy];
+        plan(&[finding], &Making::default()).changes
+    };
+    assert_eq!(settle(&to("net.core.somaxconn")), (1, None));
+    assert_eq!(settle(&to("net.ipv4.tcp_max_tw_buckets")), (61, Some("net.ipv4.tcp_max_tw_buckets")));
 }
 
 #[test]

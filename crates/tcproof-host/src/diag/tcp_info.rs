@@ -14,10 +14,11 @@ use super::Socket;
 /// [`super::Extensions::SKMEMINFO`].
 ///
 /// # Errors
-/// When the kernel is older than what can be judged by.
+/// When the kernel is older than what can be judged by, or only the rest of a closed connection answers.
 pub fn sample(socket: &Socket<'_>, at: Duration) -> Result<FlowSample, Absent> {
-    let info = socket.info().and_then(|info| parse(info, at));
-    let mut sample = info.ok_or_else(|| Absent::not_in_kernel("tcp_info with busy_time (since 4.10)"))?;
+    // TIME_WAIT and a handshake that is not over are found by the same ports, and have none (tcp_diag_get_info).
+    let info = socket.info().ok_or_else(|| Absent::Gone { what: "the connection".into() })?;
+    let mut sample = parse(info, at).ok_or_else(|| Absent::not_in_kernel("tcp_info with busy_time (since 4.10)"))?;
     let memory = socket.memory().and_then(words);
     let [rmem_alloc, rcvbuf, _wmem_alloc, sndbuf, _fwd_alloc, wmem_queued, _optmem, backlog, drops] =
         memory.ok_or_else(|| Absent::not_in_kernel("SK_MEMINFO_DROPS (since 4.7)"))?;

@@ -26,7 +26,7 @@ pub use global::{Global, GlobalKey};
 pub use link::Link;
 pub use load::{Bind, Closes, Load, LoadKind};
 pub use server::{Server, ServerKind};
-pub use symptom::{Remedy, SLOW_CALL, Symptom};
+pub use symptom::{Planned, PlannedKnob, Remedy, SLOW_CALL, Symptom};
 pub use values::{MAX_COUNT, MAX_DURATION, MAX_RATE, Mbit, Rate, Time};
 
 use crate::kit;
@@ -108,6 +108,9 @@ pub struct Scenario {
     pub symptom: Option<Symptom>,
     /// What must cure it.
     pub remedy: Option<Remedy>,
+    /// What the plan for it must be.
+    #[serde(default)]
+    pub plan: Planned,
 }
 
 fn limiting() -> State {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tcproof_core::knobs;
+use tcproof_core::verify::Outcome;
 use toml::Spanned;
 
 use super::global::Global;
@@ -103,4 +105,32 @@ pub struct Remedy {
     pub link: Option<Link>,
     /// Connection tracking entries to delete.
     pub forget: Option<u32>,
+}
+
+/// What `tcproof plan` must come to, and what its verification must say.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Planned {
+    /// The knobs that it changes, as it orders them; none where a larger number would not help.
+    pub changes: Vec<PlannedKnob>,
+    /// Knobs that have to be asked for (`--with`): they are the second of two ways, or lower a value.
+    pub with: Vec<PlannedKnob>,
+    /// What the verification must say; cured or better if that is not said.
+    pub outcome: Option<Outcome>,
+}
+
+/// A knob of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PlannedKnob(pub String);
+
+impl TryFrom<String> for PlannedKnob {
+    type Error = String;
+
+    fn try_from(key: String) -> Result<Self, String> {
+        match knobs::by_key(&key) {
+            Some(_) => Ok(Self(key)),
+            None => Err(format!("{key:?} is not in the table of knobs: `tcproof explain knobs` lists it")),
+        }
+    }
 }

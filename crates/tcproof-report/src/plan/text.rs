@@ -143,7 +143,10 @@ impl Face<'_> {
             };
             self.screen.text(role, sentence);
         } else if self.plan.is_empty() {
-            let by_hand = if self.plan.instructions.is_empty() { "" } else { "; what helps is done by hand, above" };
+            let by_hand = match self.plan.instructions.is_empty() {
+                true => "",
+                false => "; what helps is done by hand, above, and `tcproof verify` watches before and after it",
+            };
             let text = format!("nothing for `tcproof apply`: no kernel knob is to be changed{by_hand}");
             self.screen.row(&[heading], Role::Prose, &text);
         } else if self.plan.changes.iter().any(is_unplaced) || self.plan.validate().is_err() {

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,19 +11,16 @@ use tcproof_apply::persist::Persisting;
 use tcproof_apply::{Error, Surroundings};
 use tcproof_core::journal;
 use tcproof_core::plan::Plan;
-use tcproof_core::verify::{Observation, Outcome, verify};
-use tcproof_host::{Options, Scope};
-use tcproof_report::{sanitize, verify as report};
+use tcproof_core::verify::{Observation, Outcome, settle, verify};
+use tcproof_report::sanitize;
 
+use super::Exit;
 use super::change::{boottime_ms, read_plan, require_root, surroundings, tell};
-use super::check::watch;
-use super::{Exit, print, style};
+use super::verify::{self, observation, pause, run_command, scope_of, show, stop_flag};
 use crate::cli::{ApplyArgs, Confirmation, OutputArgs, UndoWatchArgs};
 
 /// How often it is looked whether somebody confirmed.
 const LOOK: Duration = Duration::from_millis(100);
-/// What a change needs before it is felt by those that come next.
-const SETTLE: Duration = Duration::from_secs(1);
 /// What watching and judging may take beyond the window, before the watchdog takes everything back.
 const LEEWAY: Duration = Duration::from_secs(60);
 /// How long the watchdog tries to get at the journal when somebody holds it.
@@ -47,40 +43,51 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         return Ok(Exit::Done.into());
     }
     let then = plan.changes.iter().find_map(|change| change.then.as_ref());
-    if let (Confirmation::Verified, Some(then)) = (args.confirm, then) {
-        bail!("nothing is felt before somebody does this: {}; give it time with --confirm 600s", sanitize(then));
+    if let (Confirmation::Verified, Some(then), []) = (args.confirm, then, &args.command[..]) {
+        bail!(
+            "nothing is felt before somebody does this: {}; name the command that does (tcproof apply … -- systemctl \
+             reload NAME), or give people time with --confirm 600s",
+            sanitize(then)
+        );
     }
     require_root()?;
     if !args.yes && !agreed()? {
         return Ok(Exit::Done.into());
     }
     let here = surroundings(&args.journal)?;
+    let asked_to_stop = stop_flag()?;
     let before = match args.confirm {
-        Confirmation::Verified => Some(observation(args.window)?),
+        Confirmation::Verified => Some(observation(args.window, &scope_of(&plan))?),
         Confirmation::Within(_) => None,
     };
-    let waits = match args.confirm {
-        Confirmation::Verified => SETTLE + args.window + LEEWAY,
-        Confirmation::Within(time) => time,
-    };
+    let commands = if args.command.is_empty() { Duration::ZERO } else { verify::PATIENCE };
+    let waits = commands
+        + match args.confirm {
+            Confirmation::Verified => settling(args, &plan) + args.window + LEEWAY,
+            Confirmation::Within(time) => time,
+        };
     let until_ms = boottime_ms() + u64::try_from(waits.as_millis()).unwrap_or(u64::MAX);
     // Before anything is changed: from then on the undo does not hang on this process.
     let mut watchdog = watchdog(args, &plan.id, until_ms)?;
-    let asked_to_stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&asked_to_stop)).context("watching for signals")?;
-    }
     let exit = match here.apply(&plan, until_ms, persist) {
-        Ok(_) => match before {
-            Some(before) => match verified(&here, &plan, &before, args, output, &asked_to_stop) {
+        Ok(_) => {
+            let done = match &args.command[..] {
+                [] => Ok(()),
+                command => run_command(command, &asked_to_stop),
+            };
+            let done = done.and_then(|()| match before {
+                Some(before) => verified(&here, &plan, &before, args, output, &asked_to_stop),
+                None => wait(&here, &plan, until_ms, &asked_to_stop),
+            });
+            match done {
                 Ok(exit) => exit,
                 Err(error) => {
                     say!("tcproof: {error:#}; taken back:");
-                    here.rollback_pending("the verification failed")?.map_or(Exit::Incomplete, |it| tell(&it))
+                    let undone = here.rollback_pending("it could not be verified")?;
+                    undone.map_or(Exit::Incomplete, |it| tell(&it))
                 }
-            },
-            None => wait(&here, &plan, until_ms, &asked_to_stop)?,
-        },
+            }
+        }
         Err(Error::Failed { why, undone }) => {
             say!("tcproof: {}; what had been changed is taken back:", sanitize(&why));
             tell(&undone)
@@ -160,16 +167,16 @@ fn verified(
     output: &OutputArgs,
     asked_to_stop: &AtomicBool,
 ) -> anyhow::Result<Exit> {
-    sleep(SETTLE);
-    let after = observation(args.window)?;
+    pause(settling(args, plan), settle(&plan.changes).1, asked_to_stop);
+    if asked_to_stop.load(Ordering::Relaxed) {
+        bail!("interrupted");
+    }
+    let after = observation(args.window, &scope_of(plan))?;
     // What the plan leaves to people is not judged.
     let is_for = |number: usize| plan.changes.iter().any(|change| change.findings.contains(&number));
     let reasons: Vec<_> = (1..).zip(&plan.findings).filter(|(n, _)| is_for(*n)).map(|(_, it)| it.clone()).collect();
     let verification = verify(&reasons, before, &after);
-    print(&match output.json() {
-        true => report::json(&verification),
-        false => report::text(&verification, &style(output, false, false)),
-    })?;
+    show(&verification, output)?;
     let outcome = verification.outcome;
     let helped = matches!(outcome, Outcome::Cured | Outcome::Better);
     if (helped || args.keep) && !asked_to_stop.load(Ordering::Relaxed) {
@@ -178,11 +185,16 @@ fn verified(
     }
     let why = format!("verification: {}", outcome.as_str());
     say!("tcproof: {why}; taken back:");
-    Ok(tell(&here.rollback(Some(&plan.id), &why, false)?))
+    let exit = tell(&here.rollback(Some(&plan.id), &why, false)?);
+    if !args.command.is_empty() {
+        say!("tcproof: what that command reloaded keeps the value until it is reloaded again");
+    }
+    Ok(exit)
 }
 
-fn observation(window: Duration) -> anyhow::Result<Observation> {
-    Ok(Observation::new(watch(&Options { root: "/".into(), window, scope: Scope::All }, true)?))
+/// How long the changes need before they are judged.
+fn settling(args: &ApplyArgs, plan: &Plan) -> Duration {
+    args.settle.unwrap_or(Duration::from_secs(settle(&plan.changes).0.into()))
 }
 
 /// What boot will need to set the values too, with what may keep it from that.

@@ -2,16 +2,19 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tcproof_lab::run::Error;
 use tcproof_lab::statistics::Statistics;
-use tcproof_lab::{Measured, Outcome, Program, Progress, Scenario, Verdict, catalog, kit, run as run_scenario, visit};
+use tcproof_lab::{
+    Cure, Measured, Outcome, Program, Progress, Scenario, Verdict, catalog, kit, run as run_scenario, visit,
+};
 use tcproof_report::{Style, page, sanitize, text};
 
+use super::lab_cure::{self, ByCommand, ByPlan};
 use super::{print, style};
 use crate::cli::OutputArgs;
 
@@ -37,6 +40,8 @@ enum LabVerb {
         /// A skipped scenario is exit code 3
         #[arg(long)]
         strict: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// Start a scenario and open a shell inside its server's namespace (needs root)
     Shell {
@@ -44,6 +49,30 @@ enum LabVerb {
         #[arg(value_name = "NAME|FILE")]
         scenario: String,
     },
+}
+
+/// How a scenario is cured; by its own remedy unless one of these says otherwise.
+#[derive(clap::Args, Debug)]
+struct How {
+    /// Cure it as a user would: plan, apply --confirm verified (or verify, around what only people can do), rollback
+    #[arg(long)]
+    apply: bool,
+    /// Cure it by this command (sh -c), which finds the namespaces' files in TCPROOF_LAB_CLIENT and TCPROOF_LAB_SERVER
+    #[arg(long, value_name = "COMMAND", conflicts_with = "apply")]
+    cure: Option<String>,
+    /// Take that cure back by this command; then every knob must be what it was
+    #[arg(long, value_name = "COMMAND", requires = "cure")]
+    undo: Option<String>,
+}
+
+impl How {
+    fn cure(&self) -> Result<Option<Box<dyn Cure>>> {
+        Ok(match &self.cure {
+            _ if self.apply => Some(Box::new(ByPlan::new().context("making a folder for the plan")?)),
+            Some(command) => Some(Box::new(ByCommand::new(command.clone(), self.undo.clone()))),
+            None => None,
+        })
+    }
 }
 
 /// Arguments of a lab worker: what its command line shows to whoever looks, which is all they are for.
@@ -59,16 +88,28 @@ pub(crate) fn worker(_: &WorkerArgs) -> ExitCode {
     tcproof_lab::worker::main()
 }
 
+/// What `tcproof lab run --apply` gives to `apply` and `verify` as the command that makes a change: the lab makes it.
+#[derive(clap::Args, Debug)]
+pub(crate) struct HandoverArgs {
+    /// Where the two meet
+    folder: PathBuf,
+}
+
+/// Asks the lab to act.
+pub(crate) fn handover(args: &HandoverArgs) -> Result<ExitCode> {
+    lab_cure::handover(&args.folder)
+}
+
 /// Runs `tcproof lab`.
 pub(crate) fn run(args: LabArgs, output: &OutputArgs) -> Result<ExitCode> {
     match args.verb {
         LabVerb::List => list(output),
-        LabVerb::Run { scenarios, keep_going, strict } => {
+        LabVerb::Run { scenarios, keep_going, strict, how } => {
             let mut chosen = Vec::new();
             for name in &scenarios {
                 chosen.extend(find(name)?);
             }
-            run_all(&chosen, output, keep_going, strict)
+            run_all(&chosen, &how, output, keep_going, strict)
         }
         LabVerb::Shell { scenario } => match &find(&scenario)?[..] {
             [scenario] => shell(scenario, output),
@@ -104,6 +145,9 @@ fn list(output: &OutputArgs) -> Result<ExitCode> {
                     entry["limit"] = json!(limit.0);
                     entry["cause"] = json!(cause.get_ref());
                 }
+                if !s.plan.changes.is_empty() {
+                    entry["plan"] = s.plan.changes.iter().map(|knob| &*knob.0).collect();
+                }
                 entry
             })
             .collect();
@@ -128,7 +172,7 @@ fn program() -> Result<Program> {
     Ok(Program { path: path.into(), args: vec![OsString::from("lab-worker")] })
 }
 
-fn run_all(scenarios: &[Scenario], output: &OutputArgs, keep_going: bool, strict: bool) -> Result<ExitCode> {
+fn run_all(scenarios: &[Scenario], how: &How, output: &OutputArgs, keep_going: bool, strict: bool) -> Result<ExitCode> {
     kit::cleanup::catch_signals().context("catching Ctrl-C")?;
     let program = program()?;
     let mut outcomes: Vec<Outcome> = Vec::new();
@@ -139,7 +183,9 @@ fn run_all(scenarios: &[Scenario], output: &OutputArgs, keep_going: bool, strict
         }
         screen.line(0, &format!("{} · {}", scenario.name, scenario.truth()));
         screen.line(2, &scenario.about);
-        let outcome = match run_scenario(scenario, &program, &mut |progress| screen.show(&progress)) {
+        let mut cure = how.cure()?;
+        let cure = cure.as_mut().map(|cure| &mut **cure as &mut dyn Cure);
+        let outcome = match run_scenario(scenario, &program, cure, &mut |progress| screen.show(&progress)) {
             Ok(outcome) => outcome,
             Err(Error::Interrupted) => bail!(Error::Interrupted),
             Err(error) if keep_going => Outcome::broken(scenario, &error),

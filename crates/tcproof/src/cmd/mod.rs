@@ -18,9 +18,11 @@ pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod journal;
 pub(crate) mod lab;
+mod lab_cure;
 pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
+pub(crate) mod verify;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
