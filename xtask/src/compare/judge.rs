@@ -43,12 +43,8 @@ pub(crate) enum Cell {
         effect: Effect,
         /// Knobs that it changed, over both namespaces.
         knobs: usize,
-        /// Of them, those that have a number which is smaller now.
-        lowered: usize,
         /// Before and after, in words.
         numbers: String,
-        /// What it did, in words.
-        did: Vec<String>,
     },
     /// It could not be, and why.
     Skip(String),
@@ -62,7 +58,7 @@ pub(crate) fn judge(outcome: &Value, cured: Option<f64>) -> Cell {
         return Cell::Skip(if reasons.is_empty() { "nothing was measured".into() } else { reasons.join("; ") });
     }
     let did = words(&outcome["cured"]["did"]);
-    let changes: Vec<&str> = did.iter().filter_map(|line| change(line)).collect();
+    let knobs = did.iter().filter(|line| is_change(line)).count();
     let (effect, numbers) = match (goodput(before), goodput(after), rate(before), rate(after)) {
         (Some(before), Some(after), ..) => {
             (by_goodput(before, after, cured), format!("{before:.1} → {after:.1} Mbit/s"))
@@ -70,8 +66,7 @@ pub(crate) fn judge(outcome: &Value, cured: Option<f64>) -> Cell {
         (_, _, Some(before), Some(after)) => (by_rate(before, after), format!("{before:.0} → {after:.0} a second")),
         _ => healthy(before, after),
     };
-    let lowered = changes.iter().filter(|change| lowers(change)).count();
-    Cell::Measured { effect, knobs: changes.len(), lowered, numbers, did }
+    Cell::Measured { effect, knobs, numbers }
 }
 
 /// The goodput that a symptom is about, in Mbit/s.
@@ -121,22 +116,9 @@ fn healthy(before: &Value, after: &Value) -> (Effect, String) {
     (effect, format!("{:.0} → {:.0} connections a second, {:.0} → {:.0} failed", before.0, after.0, before.1, after.1))
 }
 
-/// The change of `net.core.somaxconn of the server: 128 → 4096`, or of `plan: net.core.somaxconn 128 → 4096`.
-fn change(line: &str) -> Option<&str> {
-    if !line.contains(" → ") {
-        return None;
-    }
-    match line.strip_prefix("plan: ") {
-        Some(rest) => rest.split_once(' ').map(|(_, change)| change),
-        None => line.split_once(": ").filter(|(what, _)| what.contains(" of the ")).map(|(_, change)| change),
-    }
-}
-
-/// Whether one of the numbers is smaller than the one that stood there before.
-fn lowers(change: &str) -> bool {
-    let Some((from, to)) = change.split_once(" → ") else { return false };
-    let numbers = |text: &str| text.split_whitespace().map(|word| word.parse::<i64>().ok()).collect::<Vec<_>>();
-    numbers(from).into_iter().zip(numbers(to)).any(|pair| matches!(pair, (Some(from), Some(to)) if to < from))
+/// `net.core.somaxconn of the server: 128 → 4096`, or `plan: net.core.somaxconn 128 → 4096`.
+fn is_change(line: &str) -> bool {
+    line.contains(" → ") && (line.starts_with("plan: ") || line.contains(" of the "))
 }
 
 fn words(list: &Value) -> Vec<String> {
@@ -182,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_and_lowered_knobs_are_counted() {
+    fn changed_knobs_are_counted() {
         let did = [
             "by a shell: x",
             "net.ipv4.tcp_rmem of the server: 4096 131072 262144 → 4096 87380 33554432",
@@ -192,8 +174,8 @@ mod tests {
             "rolled back: every knob is byte for byte what it was",
         ];
         let outcome = json!({"before": {"goodput_mbit": 1.0}, "after": {"goodput_mbit": 1.0}, "cured": {"did": did}});
-        let Cell::Measured { knobs, lowered, .. } = judge(&outcome, None) else { panic!() };
-        assert_eq!((knobs, lowered), (4, 2));
+        let Cell::Measured { knobs, .. } = judge(&outcome, None) else { panic!() };
+        assert_eq!(knobs, 4);
         assert_eq!(judge(&json!({"reasons": ["no root"]}), None), Cell::Skip("no root".into()));
         for hostile in [json!(3), json!([]), json!({"before": 1, "after": "x"})] {
             judge(&hostile, None);

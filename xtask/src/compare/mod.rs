@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Keep the result under bench/runs
     #[arg(long)]
     keep: bool,
+    /// Use this program instead of a release build
+    #[arg(long, value_name = "FILE")]
+    tcproof: Option<PathBuf>,
     /// Where tuned's profiles are
     #[arg(long, default_value = TUNED, value_name = "DIR")]
     tuned: PathBuf,
@@ -65,7 +68,7 @@ struct Contestant {
 enum How {
     /// As a user of tcproof: plan, apply, verify, roll back.
     Tcproof,
-    /// A script in both namespaces, and then the servers listen again.
+    /// A script in both namespaces, and then a restart of the services.
     Script(String),
     /// Can't be tried, and why.
     Skip(String),
@@ -76,7 +79,10 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
         println!("SKIP: the lab needs root");
         return Ok(ExitCode::SUCCESS);
     }
-    let tcproof = release_binary(workspace)?;
+    let tcproof = match &args.tcproof {
+        Some(file) => file.to_str().context("the program's name is not UTF-8")?.to_string(),
+        None => release_binary(workspace)?,
+    };
     let contestants = contestants(&args.tuned)?;
     let scenarios: Vec<&str> = match &args.scenarios[..] {
         [] => SCENARIOS.to_vec(),
@@ -142,7 +148,7 @@ impl Contestant {
                     r#"for ns in "$TCPROOF_LAB_SERVER" "$TCPROOF_LAB_CLIENT"; do nsenter --net="$ns" sh {}; done"#,
                     file.display()
                 );
-                command.args(["--cure", &cure, "--relisten"]);
+                command.args(["--cure", &cure, "--restart"]);
                 Some(folder)
             }
         };
@@ -163,10 +169,7 @@ fn outcome(command: &mut Command) -> Result<Value> {
 fn in_words(cell: &Cell) -> String {
     match cell {
         Cell::Skip(why) => format!("SKIP, {why}"),
-        Cell::Measured { effect, knobs, lowered, numbers, .. } => {
-            let lowered = if *lowered > 0 { format!(", {lowered} of them lower") } else { String::new() };
-            format!("{effect} ({numbers}; {knobs} knobs{lowered})")
-        }
+        Cell::Measured { effect, knobs, numbers } => format!("{effect} ({numbers}; {knobs} changed)"),
     }
 }
 
