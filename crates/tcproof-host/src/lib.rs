@@ -41,6 +41,9 @@ pub struct Options {
     pub window: Duration,
     /// Which namespaces.
     pub scope: Scope,
+    /// Whether the use of ephemeral ports is read even where no cheap counter calls for it: whoever verifies a change wants
+    /// to see the room that it made.
+    pub ports: bool,
 }
 
 /// Which network namespaces to observe.

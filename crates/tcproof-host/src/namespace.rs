@@ -177,8 +177,15 @@ pub(crate) fn name_mptcp(diag: &mut Diag, listeners: &mut [Listener]) {
     }
 }
 
-/// Looks closer at those sockets that a cheap reading calls for. `before` is the namespace at the window's start.
-pub(crate) fn sockets(diag: &mut Diag, ns: &Netns, system: &System, before: Option<&Netns>) -> Sockets {
+/// Looks closer at those sockets that a cheap reading calls for, and with `always_ports` at the ephemeral ports in any case.
+/// `before` is the namespace at the window's start.
+pub(crate) fn sockets(
+    diag: &mut Diag,
+    ns: &Netns,
+    system: &System,
+    before: Option<&Netns>,
+    always_ports: bool,
+) -> Sockets {
     let mut sockets = Sockets::default();
     let mut listening: Vec<u16> = ns.listeners.value().into_iter().flatten().map(|l| l.local.port).collect();
     listening.sort_unstable();
@@ -194,10 +201,11 @@ pub(crate) fn sockets(diag: &mut Diag, ns: &Netns, system: &System, before: Opti
     if let Reading::Present([low, high]) = ns.knob_numbers::<2>("net.ipv4.ip_local_port_range")
         && let (Ok(low), Ok(high)) = (u16::try_from(low), u16::try_from(high))
         && low <= high
-        && full
-            .zip(small)
-            .zip(usable_ports(ns))
-            .is_none_or(|((full, small), usable)| ports_worth_a_dump(full + small, usable))
+        && (always_ports
+            || full
+                .zip(small)
+                .zip(usable_ports(ns))
+                .is_none_or(|((full, small), usable)| ports_worth_a_dump(full + small, usable)))
     {
         sockets.ports = ports(diag, Ports { low, high }, listening).into();
     }

@@ -49,7 +49,7 @@ pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<
     let found = netns::find(&root, &options.scope)?;
     let places =
         found.targets.into_iter().map(|target| Place { target, diag: None, flows: flows::Watch::default() }).collect();
-    let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen };
+    let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen, ports: options.ports };
 
     let mut interval = Interval::default();
     interval.before = watch.snapshot(&mut interval.looks, None);
@@ -106,6 +106,8 @@ struct Watch<'a> {
     start: Instant,
     places: Vec<Place>,
     unseen: Vec<Unseen>,
+    /// [`Options::ports`].
+    ports: bool,
 }
 
 impl Watch<'_> {
@@ -126,7 +128,7 @@ impl Watch<'_> {
                     let id = place.target.id;
                     let looks = looks.listeners.entry(id).or_default();
                     let ns_before = before.and_then(|before| before.namespaces.get(&id));
-                    let mut ns = place.visit(self.root, self.start, looks, &snapshot.system, ns_before);
+                    let mut ns = place.visit(self.root, self.start, looks, (&snapshot.system, self.ports), ns_before);
                     ns.links = path::links(self.root, place.target.own, ns_before, &mut to_ask).into();
                     if !place.target.own && netns::is_initial(self.root) {
                         snapshot.system = system::read(self.root, true);
@@ -259,7 +261,7 @@ impl Place {
         root: &Root,
         start: Instant,
         looks: &mut BTreeMap<u64, ListenerWatch>,
-        system: &System,
+        (system, ports): (&System, bool),
         before: Option<&Netns>,
     ) -> Netns {
         let diag = self.diag.get_or_insert_with(Diag::open);
@@ -280,7 +282,7 @@ impl Place {
                     look(looks, listener.clone(), at, before.is_some());
                 }
                 ns.listeners = Reading::Present(listeners);
-                ns.sockets = namespace::sockets(diag, &ns, system, before);
+                ns.sockets = namespace::sockets(diag, &ns, system, before, ports);
             }
             Err(why) => {
                 ns.sockets = Sockets::absent(&why);

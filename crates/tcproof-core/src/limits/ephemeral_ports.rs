@@ -678,16 +678,21 @@ fn more_addresses(verify: &str) -> Remedy {
 /// A range wide enough, and before it the reservation of the servers' ports that it would swallow.
 fn wider_range(ports: &Ports<'_>, used: u32, churn: bool) -> Vec<Remedy> {
     let range = &ports.range;
-    let (needed, formula) = match ports.ns.counter("Tcp.ActiveOpens").value() {
+    let rate = match ports.ns.counter("Tcp.ActiveOpens").value() {
         Some(opens) if churn && ports.ns.interval().seconds() > 0.0 => {
-            let rate = *opens as f64 / ports.ns.interval().seconds();
+            Some(*opens as f64 / ports.ns.interval().seconds())
+        }
+        _ => None,
+    };
+    let (needed, formula) = match rate {
+        Some(rate) => {
             let formula = format!(
                 "2.5 × the larger of {rate:.0} connections/s × 60 s of TIME_WAIT (refused ones are not counted) and the \
                  {used} in use, so that more than half stays free; at least the kernel's default range"
             );
             (used.max((rate * TIME_WAIT_SECONDS) as u32), formula)
         }
-        _ => (
+        None => (
             used,
             format!("2.5 × the {used} in use, so that more than half stays free; at least the kernel's default range"),
         ),
@@ -706,6 +711,10 @@ fn wider_range(ports: &Ports<'_>, used: u32, churn: bool) -> Vec<Remedy> {
     if (low, high) == (range.low, range.high) {
         return vec![];
     }
+    let usable = Range::within(ports.ns.after, low, high).map_or(0, |wide| wide.usable());
+    let capacity = f64::from(usable) / TIME_WAIT_SECONDS;
+    // Then it only fills up later.
+    let is_too_small = rate.is_some_and(|rate| rate >= capacity);
     let mut remedies = vec![];
     let reserved = ports.ns.after.knob(RESERVED).value().copied().unwrap_or("");
     if let Some(to) = reserve_listeners(ports, reserved, (low, high)) {
@@ -715,11 +724,13 @@ fn wider_range(ports: &Ports<'_>, used: u32, churn: bool) -> Vec<Remedy> {
                 .formula("what is reserved now, and every listening port within the new range"),
         );
     }
-    let usable = Range::within(ports.ns.after, low, high).map_or(0, |wide| wide.usable());
-    let capacity = f64::from(usable) / TIME_WAIT_SECONDS;
+    let widen = match is_too_small {
+        true => "does not suffice alone: widen the range",
+        false => "widen the range",
+    };
     remedies.push(
         Remedy::knob(
-            format!("widen the range: to one destination it then lasts for about {capacity:.0} short connections/s"),
+            format!("{widen}: to one destination it then lasts for about {capacity:.0} short connections/s"),
             RANGE,
             format!("{} {}", range.low, range.high),
             format!("{low} {high}"),
@@ -727,7 +738,10 @@ fn wider_range(ports: &Ports<'_>, used: u32, churn: bool) -> Vec<Remedy> {
         .formula(formula)
         .cost("none, as long as the ports of servers that start later are reserved too"),
     );
-    remedies
+    match is_too_small {
+        true => remedies.into_iter().map(Remedy::alternative).collect(),
+        false => remedies,
+    }
 }
 
 fn reserve_listeners(ports: &Ports<'_>, reserved: &str, (low, high): (u16, u16)) -> Option<String> {

@@ -548,8 +548,13 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
                     .cost("connections made by cookie lose window scaling and SACK where timestamps are off")
                     .verify(verify)
             });
-            let mut remedies: Vec<Remedy> = cookies.into_iter().collect();
-            remedies.extend(longer(verify));
+            let has_cookies = cookies.is_some();
+            // With cookies its length counts no more: one change does it.
+            let or_longer = longer(verify).into_iter().map(|remedy| match has_cookies {
+                true => Remedy { text: format!("{WITHOUT_COOKIES}: {}", remedy.text), ..remedy }.alternative(),
+                false => remedy,
+            });
+            let mut remedies: Vec<Remedy> = cookies.into_iter().chain(or_longer).collect();
             remedies.extend(raise_max_syn_backlog(finding, &ns).map(|remedy| remedy.verify(verify)));
             remedies
         }
@@ -565,6 +570,9 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
     }
 }
 
+/// How the other ways begin where cookies are off.
+const WITHOUT_COOKIES: &str = "only if cookies must stay off";
+
 /// Only where it is what bounds the queue: cookies off, and 3/4 of it less than the backlog.
 fn raise_max_syn_backlog(finding: &Finding, ns: &NetnsChange<'_>) -> Option<Remedy> {
     let now = *ns.after.knob_number("net.ipv4.tcp_max_syn_backlog").value()?;
@@ -572,11 +580,12 @@ fn raise_max_syn_backlog(finding: &Finding, ns: &NetnsChange<'_>) -> Option<Reme
     let to = (backlog + 1) * 4 / 3 + 1;
     (now < to).then(|| {
         Remedy::knob(
-            "only if cookies must stay off: let the SYN queue use the whole backlog; does nothing once cookies are on",
+            format!("{WITHOUT_COOKIES}: let the SYN queue use the whole backlog; does nothing once cookies are on"),
             "net.ipv4.tcp_max_syn_backlog",
             now.to_string(),
             to.to_string(),
         )
+        .alternative()
         .formula(format!("4/3 × (backlog {backlog} + 1)"))
         .cost("about 0.3 KiB for each half-open connection")
     })
@@ -647,7 +656,7 @@ mod tests {
         ");
         insta::assert_snapshot!(remedies(&finding), @r"
         1. Kernel: answer with a cookie instead of dropping when the queue is full: it is the kernel's default, serves clients under a flood, and makes the queue's length unimportant [net.ipv4.tcp_syncookies 0 → 1]
-        2. Service: listen … backlog=N; (nginx.conf, on one listen directive of that address) — N = 256; takes effect with nginx -s reload
+        2. Service: only if cookies must stay off: listen … backlog=N; (nginx.conf, on one listen directive of that address) — N = 256; takes effect with nginx -s reload
         ");
         assert_eq!(detect(&LIMIT, &host).unknown, []);
     }

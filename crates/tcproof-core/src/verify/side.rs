@@ -12,7 +12,7 @@ use crate::interval::{ListenerWatch, NetnsChange};
 use crate::limits::margins::TRIES;
 use crate::plan::Reason;
 use crate::reading::{Absent, Reading};
-use crate::snapshot::FlowSample;
+use crate::snapshot::{FlowSample, Tuple};
 
 /// Limits that are filled by connections; of all others segments are the load.
 const CONNECTION_LIMITS: [&str; 9] = [
@@ -182,9 +182,10 @@ impl<'a> Side<'a> {
     }
 
     pub(super) fn load_name(&self) -> &'static str {
-        match CONNECTION_LIMITS.contains(&&*self.reason.limit) {
-            true => "connections tried",
-            false => "segments in and out",
+        match &*self.reason.limit {
+            "ephemeral-ports" => "connections tried or open",
+            limit if CONNECTION_LIMITS.contains(&limit) => "connections tried",
+            _ => "segments in and out",
         }
     }
 
@@ -201,6 +202,9 @@ impl<'a> Side<'a> {
             _ => inwards()? + self.counter("Tcp.ActiveOpens")?,
         };
         let unseen = match &*self.reason.limit {
+            // Those that are open ask for their ports as much as new ones do; what is in TIME_WAIT asks for nothing.
+            "ephemeral-ports" => self.held(),
+
             // What connection tracking drops never reached the counters of TCP.
             "conntrack-table" => self.events()? / TRIES,
             // SYNs that were answered with a cookie and never came back: a flood that ends is no cure.
@@ -208,6 +212,23 @@ impl<'a> Side<'a> {
             _ => 0.0,
         };
         Ok(tried + unseen)
+    }
+
+    /// Ports of the subject's open connections at the end of the window.
+    fn held(&self) -> f64 {
+        let in_use = self.namespaces().filter_map(|ns| ns.after.sockets.ports.value());
+        let tuples = in_use.flat_map(|ports| &ports.tuples).filter(|(tuple, _)| self.is_tuple(tuple));
+        tuples.map(|(_, used)| f64::from(used.ports.saturating_sub(used.time_wait))).sum()
+    }
+
+    /// Whether connections of that tuple are the subject's own.
+    fn is_tuple(&self, tuple: &Tuple) -> bool {
+        match &self.reason.subject {
+            Subject::Destination { source, destination, .. } => {
+                tuple.source.to_string() == *source && tuple.destination.to_string() == *destination
+            }
+            _ => true,
+        }
     }
 
     /// Whether a namespace's traffic may all have been others': no sign of the subject's own.
@@ -218,14 +239,11 @@ impl<'a> Side<'a> {
                 let came = |watch: &ListenerWatch| watch.longest > 0 || watch.drops().value().is_some_and(|n| *n > 0);
                 !self.is_alone() && !self.listeners().any(came) && !has_flows()
             }
-            Subject::Destination { source, destination, .. } => {
+            Subject::Destination { .. } => {
                 let uses = |ns: NetnsChange<'_>| {
                     let ports = ns.after.sockets.ports.value();
-                    ports.into_iter().flat_map(|ports| &ports.tuples).any(|(tuple, used)| {
-                        used.ports > 0
-                            && tuple.source.to_string() == *source
-                            && tuple.destination.to_string() == *destination
-                    })
+                    let mut tuples = ports.into_iter().flat_map(|ports| &ports.tuples);
+                    tuples.any(|(tuple, used)| used.ports > 0 && self.is_tuple(tuple))
                 };
                 self.finding().is_none() && !self.namespaces().any(uses) && !has_flows()
             }

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::global::Global;
 use super::link::Link;
-use super::values::Mbit;
+use super::values::{Mbit, Time};
 use super::{Side, Sysctls};
 
 /// What hurts. Exactly one of the first five says what is measured.
@@ -117,6 +117,9 @@ pub struct Planned {
     pub with: Vec<PlannedKnob>,
     /// What the verification must say; cured or better if that is not said.
     pub outcome: Option<Outcome>,
+    /// How long the plan and the verification watch; as long as the check if that is not said. What comes in turns is seen
+    /// in any window only if that is longer than a turn.
+    pub window: Option<Time>,
 }
 
 /// A knob of the table.

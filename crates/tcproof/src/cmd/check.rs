@@ -12,7 +12,7 @@ use crate::cli::{CheckArgs, FailOn, OutputArgs};
 
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
+    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
     let interval = watch(&options, !args.quiet && !output.json())?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {

@@ -7,12 +7,12 @@ use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tcproof_core::knobs::{self, Undo};
+use tcproof_core::knobs::{self, Kind, Knob, Undo};
 use tcproof_core::verify::Outcome;
 use tcproof_lab::kit::machine;
 use tcproof_lab::run::Error;
 use tcproof_lab::scenario::Side;
-use tcproof_lab::{Cure, Stage};
+use tcproof_lab::{Cure, Scenario, Stage};
 use tcproof_report::sanitize;
 use tempfile::TempDir;
 
@@ -22,6 +22,8 @@ use super::Exit;
 const LOOK: Duration = Duration::from_millis(50);
 /// A child that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a plan is made until it is about something.
+const TRIES: u32 = 3;
 /// In the folder of a handover: the child wants the lab to act; the lab has.
 const ASKED: &str = "asked";
 const DONE: &str = "done";
@@ -36,8 +38,9 @@ fn knobs(stage: &Stage<'_>) -> Result<Knobs, Error> {
             let text = fs::read_to_string(Path::new("/proc/sys").join(knob.key.replace('.', "/"))).ok()?;
             Some(((side, knob.key), text))
         };
-        // What can only be read is a state of the kernel, and changes by itself.
-        let knobs = || knobs::all().filter(|knob| !matches!(knob.undo, Undo::ReadOnly));
+        // What can only be read is a state of the kernel, and changes by itself; a key is made when the first is needed.
+        let is_set = |knob: &&Knob| !matches!(knob.undo, Undo::ReadOnly) && !matches!(knob.kind, Kind::Key);
+        let knobs = || knobs::all().filter(is_set);
         all.extend(stage.within(side, || knobs().filter_map(read).collect::<Vec<_>>())?);
     }
     Ok(all)
@@ -133,26 +136,45 @@ impl ByPlan {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// The namespaces that the check sees, as `--netns` takes them.
+    /// The namespaces that the check sees, as `--netns` takes them. One in which no process lives has no way in.
     fn netns(stage: &Stage<'_>) -> String {
-        let sides = &stage.scenario.watch.sides;
-        sides.iter().map(|side| stage.inode(*side).to_string()).collect::<Vec<_>>().join(",")
+        let is_inhabited = |side: &&Side| match side {
+            Side::Server => !stage.scenario.server.is_empty(),
+            Side::Client => !stage.scenario.load.is_empty(),
+        };
+        let sides = stage.scenario.watch.sides.iter().filter(is_inhabited);
+        sides.map(|side| stage.inode(*side).to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// How long `plan` and the verification watch, as `--for` takes it.
+    fn window(stage: &Stage<'_>) -> String {
+        let Scenario { plan, watch, .. } = stage.scenario;
+        seconds(plan.window.unwrap_or(watch.window).0)
     }
 
     /// Makes the plan, and holds it against what the scenario says.
     fn plan(&self, stage: &mut Stage<'_>) -> Result<Option<Value>, Error> {
         let scenario = stage.scenario;
-        let (window, file, netns) = (seconds(scenario.watch.window.0), self.path("plan.json"), Self::netns(stage));
-        let mut command =
-            self.tcproof(&["plan", "--for", &window, "--netns", &netns, "--check", "--json", "-o", &file]);
-        for knob in &scenario.plan.with {
-            command.args(["--with", &knob.0]);
-        }
-        let output = ended(stage, command, &mut |_| Ok(()))?;
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        let Ok(plan) = serde_json::from_str::<Value>(&text) else {
-            stage.wrong(format!("tcproof plan: {}: {}", output.status, last_line(&output)));
-            return Ok(None);
+        let (window, file, netns) = (Self::window(stage), self.path("plan.json"), Self::netns(stage));
+        let mut tries = 0;
+        // A window may have nothing of what comes by chance, such as a lost segment; a person would look again.
+        let (output, plan) = loop {
+            tries += 1;
+            let mut command =
+                self.tcproof(&["plan", "--for", &window, "--netns", &netns, "--check", "--json", "-o", &file]);
+            for knob in &scenario.plan.with {
+                command.args(["--with", &knob.0]);
+            }
+            let output = ended(stage, command, &mut |_| Ok(()))?;
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let Ok(plan) = serde_json::from_str::<Value>(&text) else {
+                stage.wrong(format!("tcproof plan: {}: {}", output.status, last_line(&output)));
+                return Ok(None);
+            };
+            let is_blank = scenario.limit.is_some() && list(&plan, "findings").is_empty();
+            if !is_blank || tries == TRIES {
+                break (output, plan);
+            }
         };
         let changed: Vec<&str> = list(&plan, "changes").iter().filter_map(|change| change["knob"].as_str()).collect();
         let expected: Vec<&str> = scenario.plan.changes.iter().map(|knob| &*knob.0).collect();
@@ -174,6 +196,14 @@ impl ByPlan {
         Ok(Some(plan))
     }
 
+    /// Whether every knob is what it was before everything.
+    fn compare(&self, stage: &mut Stage<'_>, after: &str) -> Result<bool, Error> {
+        let left = differences(&self.before, &knobs(stage)?);
+        let is_same = left.is_empty();
+        left.into_iter().for_each(|line| stage.wrong(format!("after {after}, {line}")));
+        Ok(is_same)
+    }
+
     /// Runs a verb that judges before and after, and acts in between when it asks.
     fn judged(&mut self, stage: &mut Stage<'_>, mut command: Command, does_all: bool) -> Result<(), Error> {
         let handover = self.folder.path().join("handover");
@@ -190,8 +220,11 @@ impl ByPlan {
             Ok(())
         })?;
         let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let outcome = serde_json::from_value::<Outcome>(said["outcome"].clone());
-        let Ok(outcome) = outcome else {
+        let read = |value: &Value| serde_json::from_value::<Outcome>(value["outcome"].clone()).ok();
+        let findings = list(&said, "findings");
+        // A scenario's remedy is for its first finding; what `apply` does hangs on all that its plan changes something for.
+        let decides = if does_all { findings.first() } else { Some(&said) };
+        let Some(outcome) = decides.and_then(read) else {
             stage.wrong(format!("no verification: {}: {}", output.status, last_line(&output)));
             return Ok(());
         };
@@ -201,8 +234,10 @@ impl ByPlan {
             None => matches!(outcome, Outcome::Cured | Outcome::Better),
         };
         if !is_good {
-            let why = list(&said, "findings").iter().filter_map(|it| it["because"].as_str()).collect::<Vec<_>>();
-            stage.wrong(format!("the verification says {}: {}", outcome.as_str(), why.join("; ")));
+            let word = |finding: &Value, field: &str| finding[field].as_str().unwrap_or("?").to_string();
+            let line = |it: &Value| format!("{}: {}, {}", word(it, "limit"), word(it, "outcome"), word(it, "because"));
+            let all: Vec<_> = findings.iter().map(line).collect();
+            stage.wrong(format!("the verification says {}: {}", outcome.as_str(), all.join("; ")));
         }
         self.is_applied &= output.status.code() == Some(Exit::Done as i32);
         Ok(())
@@ -214,7 +249,7 @@ impl Cure for ByPlan {
         self.before = knobs(stage)?;
         let Some(plan) = self.plan(stage)? else { return Ok(Duration::ZERO) };
         let watch = &stage.scenario.watch;
-        let (window, settle) = (seconds(watch.window.0), seconds(watch.settle.0));
+        let (window, settle) = (Self::window(stage), seconds(watch.settle.0));
         let (file, journal, netns) = (self.path("plan.json"), self.path("journal"), Self::netns(stage));
         let common = [&*file, "--for", &window, "--settle", &settle];
         // What all namespaces share is the host's, not the lab's: only a machine made for it has it changed.
@@ -224,12 +259,19 @@ impl Cure for ByPlan {
             self.is_applied = true;
             let apply = [&["apply"], &common[..], &["--yes", "--confirm", "verified", "--journal", &journal]].concat();
             self.judged(stage, self.tcproof(&apply), false)?;
+            if !self.is_applied {
+                // What did not help, or can't be told to have helped, is taken back; then only the remedy is left.
+                stage.did("taken back".into());
+                self.compare(stage, "what was taken back")?;
+                stage.remedy()?;
+                return Ok(watch.settle.0);
+            }
         } else if stage.scenario.limit.is_some() {
             stage.did(match spares {
                 true => "the plan changes what all namespaces share, so somebody does what else it says".into(),
                 false => "the plan changes no knob; somebody does what it says".into(),
             });
-            differences(&self.before, &knobs(stage)?).into_iter().for_each(|line| stage.wrong(line));
+            self.compare(stage, "the plan")?;
             self.judged(stage, self.tcproof(&[&["verify"], &common[..], &["--netns", &netns]].concat()), true)?;
         } else {
             stage.did("the plan is empty".into());
@@ -249,10 +291,8 @@ impl Cure for ByPlan {
         if output.status.code() != Some(Exit::Done as i32) {
             stage.wrong(format!("tcproof rollback: {}: {}", output.status, last_line(&output)));
         }
-        let left = differences(&self.before, &knobs(stage)?);
-        match left.is_empty() {
-            true => stage.did("rolled back: every knob is byte for byte what it was".into()),
-            false => left.into_iter().for_each(|line| stage.wrong(format!("after the rollback, {line}"))),
+        if self.compare(stage, "the rollback")? {
+            stage.did("rolled back: every knob is byte for byte what it was".into());
         }
         Ok(())
     }
@@ -281,7 +321,8 @@ fn ended(
         [tempfile::tempfile(), tempfile::tempfile()].map(|file| file.map_err(|error| lab("a file", &error)));
     let (out, err) = (out?, err?);
     let copy = |file: &fs::File| file.try_clone().map_err(|error| lab("a file", &error));
-    let child = command.stdin(Stdio::null()).stdout(copy(&out)?).stderr(copy(&err)?).spawn();
+    command.stdin(Stdio::null()).stdout(copy(&out)?).stderr(copy(&err)?);
+    let child = command.spawn();
     let mut child = Ending(child.map_err(|error| lab(&name, &error))?);
     let end = Instant::now() + PATIENCE;
     let status = loop {

@@ -11,7 +11,7 @@ use crate::cli::{OutputArgs, PathArgs};
 
 /// Runs it.
 pub(crate) fn run(args: &PathArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone() };
+    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
     let interval = watch(&options, !output.json())?;
     let text = match output.json() {
         true => path::json(&interval),

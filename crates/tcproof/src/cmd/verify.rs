@@ -88,7 +88,8 @@ pub(crate) fn scope_of(plan: &Plan) -> Scope {
 
 /// One window.
 pub(crate) fn observation(window: Duration, scope: &Scope) -> anyhow::Result<Observation> {
-    Ok(Observation::new(watch(&Options { root: Path::new("/").into(), window, scope: scope.clone() }, true)?))
+    let options = Options { root: Path::new("/").into(), window, scope: scope.clone(), ports: true };
+    Ok(Observation::new(watch(&options, true)?))
 }
 
 /// Set when somebody wants it to stop.
