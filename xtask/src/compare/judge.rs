@@ -50,23 +50,39 @@ pub(crate) enum Cell {
     Skip(String),
 }
 
-/// Judges an outcome of `tcproof lab run --json`. `cured` is the goodput that the scenario's own remedy reaches.
-pub(crate) fn judge(outcome: &Value, cured: Option<f64>) -> Cell {
+/// What a contestant is held against.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Against<'a> {
+    /// The goodput that the scenario's own remedy reaches.
+    pub(crate) cured: Option<f64>,
+    /// The outcome where nothing was done but the restart, if that was tried: a failure may get worse by itself.
+    pub(crate) nothing: Option<&'a Value>,
+}
+
+/// Judges an outcome of `tcproof lab run --json`.
+pub(crate) fn judge(outcome: &Value, against: Against<'_>) -> Cell {
     let (before, after) = (&outcome["before"], &outcome["after"]);
+    let base = against.nothing.map(|nothing| &nothing["after"]).filter(|base| !base.is_null()).unwrap_or(before);
     if before.is_null() || after.is_null() {
         let reasons = words(&outcome["reasons"]);
         return Cell::Skip(if reasons.is_empty() { "nothing was measured".into() } else { reasons.join("; ") });
     }
     let did = words(&outcome["cured"]["did"]);
     let knobs = did.iter().filter(|line| is_change(line)).count();
-    let (effect, numbers) = match (goodput(before), goodput(after), rate(before), rate(after)) {
-        (Some(before), Some(after), ..) => {
-            (by_goodput(before, after, cured), format!("{before:.1} → {after:.1} Mbit/s"))
-        }
-        (_, _, Some(before), Some(after)) => (by_rate(before, after), format!("{before:.0} → {after:.0} a second")),
-        _ => healthy(before, after),
+    let (effect, numbers) = if let (Some(base), Some(then), Some(now)) = three(goodput, base, before, after) {
+        (by_goodput(base, now, against.cured), format!("{then:.1} → {now:.1} Mbit/s"))
+    } else if let (Some(base), Some(then), Some(now)) = three(rate, base, before, after) {
+        (by_rate(base, now), format!("{then:.0} → {now:.0} a second"))
+    } else {
+        healthy(base, before, after)
     };
     Cell::Measured { effect, knobs, numbers }
+}
+
+type Numbers = (Option<f64>, Option<f64>, Option<f64>);
+
+fn three(number: fn(&Value) -> Option<f64>, base: &Value, before: &Value, after: &Value) -> Numbers {
+    (number(base), number(before), number(after))
 }
 
 /// The goodput that a symptom is about, in Mbit/s.
@@ -97,20 +113,18 @@ fn by_rate(before: f64, after: f64) -> Effect {
 }
 
 /// Of a scenario without a symptom: whether clients fail, or connect less.
-fn healthy(before: &Value, after: &Value) -> (Effect, String) {
-    let [before, after] = [before, after].map(|measured| {
+fn healthy(base: &Value, before: &Value, after: &Value) -> (Effect, String) {
+    let [base, before, after] = [base, before, after].map(|measured| {
         let workers = || measured["workers"].as_object().into_iter().flatten().map(|(_, worker)| worker);
-        let failed: f64 = workers()
-            .flat_map(|worker| worker["failed"].as_object().into_iter().flatten())
-            .filter_map(|(_, n)| n.as_f64())
-            .sum();
+        let failed = workers().flat_map(|worker| worker["failed"].as_object().into_iter().flatten());
+        let failed: f64 = failed.filter_map(|(_, n)| n.as_f64()).sum();
         let connected: f64 = workers().filter_map(|worker| worker["connected"].as_f64()).sum();
         let seconds = measured["seconds"].as_f64().filter(|seconds| *seconds > 0.0).unwrap_or(1.0);
         (connected / seconds, failed)
     });
     let effect = match () {
-        () if after.1 > before.1 || after.0 * MORE < before.0 => Effect::Worse,
-        () if after.0 > before.0 * MORE => Effect::Better,
+        () if after.1 > base.1 || after.0 * MORE < base.0 => Effect::Worse,
+        () if after.0 > base.0 * MORE => Effect::Better,
         () => Effect::Nothing,
     };
     (effect, format!("{:.0} → {:.0} connections a second, {:.0} → {:.0} failed", before.0, after.0, before.1, after.1))
@@ -132,7 +146,7 @@ mod tests {
     use super::*;
 
     fn effect(outcome: &Value, cured: Option<f64>) -> Effect {
-        match judge(outcome, cured) {
+        match judge(outcome, Against { cured, nothing: None }) {
             Cell::Measured { effect, .. } => effect,
             Cell::Skip(why) => panic!("{why}"),
         }
@@ -156,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn what_gets_worse_by_itself_is_nobodys_doing() {
+        let outcome =
+            |n: u64| json!({"before": {"symptom": 100, "seconds": 1.0}, "after": {"symptom": n, "seconds": 1.0}});
+        let (alone, same, more) = (outcome(150), outcome(160), outcome(300));
+        let against = Against { cured: None, nothing: Some(&alone) };
+        let effects = [&same, &more].map(|outcome| match judge(outcome, against) {
+            Cell::Measured { effect, .. } => effect,
+            Cell::Skip(why) => panic!("{why}"),
+        });
+        assert_eq!(effects, [Effect::Nothing, Effect::Worse]);
+        assert_eq!(effect(&same, None), Effect::Worse);
+    }
+
+    #[test]
     fn a_healthy_scenario_can_only_be_harmed() {
         let phase = |connected: u64, failed: u64| json!({"seconds": 1.0, "workers": {"c": {"connected": connected, "failed": {"ECONNREFUSED": failed}}}});
         let cell = |connected, failed| json!({"before": phase(1000, 0), "after": phase(connected, failed)});
@@ -174,11 +202,11 @@ mod tests {
             "rolled back: every knob is byte for byte what it was",
         ];
         let outcome = json!({"before": {"goodput_mbit": 1.0}, "after": {"goodput_mbit": 1.0}, "cured": {"did": did}});
-        let Cell::Measured { knobs, .. } = judge(&outcome, None) else { panic!() };
+        let Cell::Measured { knobs, .. } = judge(&outcome, Against::default()) else { panic!() };
         assert_eq!(knobs, 4);
-        assert_eq!(judge(&json!({"reasons": ["no root"]}), None), Cell::Skip("no root".into()));
+        assert_eq!(judge(&json!({"reasons": ["no root"]}), Against::default()), Cell::Skip("no root".into()));
         for hostile in [json!(3), json!([]), json!({"before": 1, "after": "x"})] {
-            judge(&hostile, None);
+            judge(&hostile, Against::default());
         }
     }
 }

@@ -6,12 +6,12 @@
 mod judge;
 mod lists;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::{fs, iter};
 
 use anyhow::{Context, Result, ensure};
-use judge::{Cell, goodput, judge};
+use judge::{Against, Cell, goodput, judge};
 use lists::List;
 use rustix::process::geteuid;
 use serde_json::Value;
@@ -38,6 +38,8 @@ const SCENARIOS: &[&str] = &[
     "close-wait-leak",
     "healthy-4000",
 ];
+/// The column of those who do nothing else.
+const ALONE: &str = "a restart alone";
 /// Those of tuned's profiles that are about the network.
 const PROFILES: &[&str] = &["network-latency", "network-throughput"];
 /// Its package's files, before and since 2.23.
@@ -92,16 +94,21 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
     for scenario in scenarios {
         // What can be reached at all, and whether the failure comes about here.
         let reference = outcome(Command::new(&tcproof).args(["lab", "run", scenario, "--json"]))?;
-        let cured = Some(&reference["after"]).and_then(goodput);
-        let mut cells = Vec::new();
+        let cured = goodput(&reference["after"]);
+        // What a failure does when nobody does anything about it.
+        let nothing =
+            outcome(Command::new(&tcproof).args(["lab", "run", scenario, "--json", "--cure", "true", "--restart"]))?;
+        let cell = judge(&nothing, Against { cured, nothing: None });
+        println!("{scenario}, {ALONE}: {}", in_words(&cell));
+        let mut cells = vec![cell];
         for contestant in &contestants {
-            let cell = contestant.compete(&tcproof, scenario, cured)?;
+            let cell = contestant.compete(&tcproof, scenario, Against { cured, nothing: Some(&nothing) })?;
             println!("{scenario}, {}: {}", contestant.name, in_words(&cell));
             cells.push(cell);
         }
         rows.push((scenario.to_string(), cells));
     }
-    let names: Vec<&str> = contestants.iter().map(|contestant| contestant.name.as_str()).collect();
+    let names: Vec<&str> = iter::once(ALONE).chain(contestants.iter().map(|it| it.name.as_str())).collect();
     let report = render(&names, &rows);
     print!("\n{report}");
     if args.keep {
@@ -130,7 +137,7 @@ fn contestants(tuned: &Path) -> Result<Vec<Contestant>> {
 }
 
 impl Contestant {
-    fn compete(&self, tcproof: &str, scenario: &str, cured: Option<f64>) -> Result<Cell> {
+    fn compete(&self, tcproof: &str, scenario: &str, against: Against<'_>) -> Result<Cell> {
         let mut command = Command::new(tcproof);
         command.args(["lab", "run", scenario, "--json"]);
         // Until it has been run.
@@ -152,7 +159,7 @@ impl Contestant {
                 Some(folder)
             }
         };
-        Ok(judge(&outcome(&mut command)?, cured))
+        Ok(judge(&outcome(&mut command)?, against))
     }
 }
 
