@@ -12,16 +12,16 @@ const AS_GOOD: f64 = 0.7;
 const MORE: f64 = 1.25;
 
 /// What became of the symptom; of a healthy scenario: of the connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
-    /// As good as gone.
-    Cures,
-    /// Less than before, and not gone.
-    Better,
-    /// As before.
-    Nothing,
     /// More than before.
     Worse,
+    /// As before.
+    Nothing,
+    /// Less than before, and not gone.
+    Better,
+    /// As good as gone.
+    Cures,
 }
 
 impl fmt::Display for Effect {
@@ -50,6 +50,16 @@ pub(crate) enum Cell {
     Skip(String),
 }
 
+impl Cell {
+    /// What became of the symptom, if it was measured.
+    pub(crate) fn effect(&self) -> Option<Effect> {
+        match self {
+            Self::Measured { effect, .. } => Some(*effect),
+            Self::Skip(_) => None,
+        }
+    }
+}
+
 /// What a contestant is held against.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Against<'a> {
@@ -69,7 +79,9 @@ pub(crate) fn judge(outcome: &Value, against: Against<'_>) -> Cell {
     }
     let did = words(&outcome["cured"]["did"]);
     let knobs = did.iter().filter(|line| is_change(line)).count();
-    let (effect, numbers) = if let (Some(base), Some(then), Some(now)) = three(goodput, base, before, after) {
+    let (effect, numbers) = if outcome["truth"].is_null() {
+        healthy(base, before, after)
+    } else if let (Some(base), Some(then), Some(now)) = three(goodput, base, before, after) {
         (by_goodput(base, now, against.cured), format!("{then:.1} → {now:.1} Mbit/s"))
     } else if let (Some(base), Some(then), Some(now)) = three(rate, base, before, after) {
         (by_rate(base, now), format!("{then:.0} → {now:.0} a second"))
@@ -117,7 +129,7 @@ fn healthy(base: &Value, before: &Value, after: &Value) -> (Effect, String) {
     let [base, before, after] = [base, before, after].map(|measured| {
         let workers = || measured["workers"].as_object().into_iter().flatten().map(|(_, worker)| worker);
         let failed = workers().flat_map(|worker| worker["failed"].as_object().into_iter().flatten());
-        let failed: f64 = failed.filter_map(|(_, n)| n.as_f64()).sum();
+        let failed: u64 = failed.filter_map(|(_, n)| n.as_u64()).sum();
         let connected: f64 = workers().filter_map(|worker| worker["connected"].as_f64()).sum();
         let seconds = measured["seconds"].as_f64().filter(|seconds| *seconds > 0.0).unwrap_or(1.0);
         (connected / seconds, failed)
@@ -127,7 +139,7 @@ fn healthy(base: &Value, before: &Value, after: &Value) -> (Effect, String) {
         () if after.0 > base.0 * MORE => Effect::Better,
         () => Effect::Nothing,
     };
-    (effect, format!("{:.0} → {:.0} connections a second, {:.0} → {:.0} failed", before.0, after.0, before.1, after.1))
+    (effect, format!("{:.0} → {:.0} connections a second, {} → {} failed", before.0, after.0, before.1, after.1))
 }
 
 /// `net.core.somaxconn of the server: 128 → 4096`, or `plan: net.core.somaxconn 128 → 4096`.
@@ -154,7 +166,8 @@ mod tests {
 
     #[test]
     fn goodput_is_held_against_the_remedys() {
-        let cell = |after: f64| json!({"before": {"goodput_mbit": 10.0}, "after": {"goodput_mbit": after}});
+        let cell =
+            |after: f64| json!({"truth": {}, "before": {"goodput_mbit": 10.0}, "after": {"goodput_mbit": after}});
         let judged = [80.0, 60.0, 11.0, 9.0, 5.0].map(|after| effect(&cell(after), Some(100.0)));
         use Effect::{Better, Cures, Nothing, Worse};
         assert_eq!(judged, [Cures, Better, Nothing, Nothing, Worse]);
@@ -163,7 +176,7 @@ mod tests {
 
     #[test]
     fn events_are_held_against_those_before_by_the_second() {
-        let cell = |n: u64, s: f64| json!({"before": {"symptom": 1000, "seconds": 5.0}, "after": {"symptom": n, "seconds": s}});
+        let cell = |n: u64, s: f64| json!({"truth": {}, "before": {"symptom": 1000, "seconds": 5.0}, "after": {"symptom": n, "seconds": s}});
         let judged = [(0, 5.0), (8, 2.0), (500, 5.0), (400, 2.0), (800, 2.0)].map(|(n, s)| effect(&cell(n, s), None));
         use Effect::{Better, Cures, Nothing, Worse};
         assert_eq!(judged, [Cures, Cures, Better, Nothing, Worse]);
@@ -171,8 +184,7 @@ mod tests {
 
     #[test]
     fn what_gets_worse_by_itself_is_nobodys_doing() {
-        let outcome =
-            |n: u64| json!({"before": {"symptom": 100, "seconds": 1.0}, "after": {"symptom": n, "seconds": 1.0}});
+        let outcome = |n: u64| json!({"truth": {}, "before": {"symptom": 100, "seconds": 1.0}, "after": {"symptom": n, "seconds": 1.0}});
         let (alone, same, more) = (outcome(150), outcome(160), outcome(300));
         let against = Against { cured: None, nothing: Some(&alone) };
         let effects = [&same, &more].map(|outcome| match judge(outcome, against) {
@@ -201,7 +213,7 @@ mod tests {
             "plan: net.core.somaxconn 4096 → 128",
             "rolled back: every knob is byte for byte what it was",
         ];
-        let outcome = json!({"before": {"goodput_mbit": 1.0}, "after": {"goodput_mbit": 1.0}, "cured": {"did": did}});
+        let outcome = json!({"truth": {}, "before": {"goodput_mbit": 1.0}, "after": {"goodput_mbit": 1.0}, "cured": {"did": did}});
         let Cell::Measured { knobs, .. } = judge(&outcome, Against::default()) else { panic!() };
         assert_eq!(knobs, 4);
         assert_eq!(judge(&json!({"reasons": ["no root"]}), Against::default()), Cell::Skip("no root".into()));
