@@ -2,6 +2,7 @@
 
 mod bench;
 mod compare;
+mod faults;
 mod fuzz;
 mod new_limit;
 mod registry;
@@ -34,7 +35,8 @@ enum Task {
         /// The limit's name, in kebab-case: it is never changed once released
         slug: String,
     },
-    /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it
+    /// Measures CPU time and peak memory of `tcproof check` beside many sockets, in network namespaces made for it; or, with
+    /// `census`, how fast sockets are counted
     Bench(bench::Args),
     /// Measures CPU time and peak memory of `tcproof lint` on many lines
     BenchLint(bench::LintArgs),
@@ -42,16 +44,28 @@ enum Task {
     Vm(vm::Args),
     /// Cures the lab's failures by tcproof, by the list of the articles and by tuned's profiles, and says who did what
     Compare(compare::Args),
+    /// Puts faults into the middle of changes, also by emulated machines whose power fails, and keeps the table in bench/runs
+    Faults(faults::Args),
     /// Feeds random input to a reader of what may be hostile
     Fuzz(fuzz::Args),
     #[command(hide = true)]
     VmGuest,
+    #[command(hide = true)]
+    VmHeld {
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     #[command(hide = true)]
     BenchRow(bench::RowArgs),
     #[command(hide = true)]
     BenchHold(bench::Sockets),
     #[command(hide = true)]
     BenchOne(bench::OneArgs),
+    #[command(hide = true)]
+    BenchCensusRow(bench::CensusRowArgs),
+    #[command(hide = true)]
+    BenchCensusChurn(bench::ChurnArgs),
 }
 
 fn main() -> Result<ExitCode> {
@@ -66,11 +80,15 @@ fn main() -> Result<ExitCode> {
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
         Task::Compare(args) => compare::run(&workspace(), &args),
+        Task::Faults(args) => faults::run(&workspace(), &target(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
+        Task::VmHeld { program, arguments } => vm::held(&program, &arguments).map(|()| ExitCode::FAILURE),
         Task::BenchRow(args) => bench::row(&args),
         Task::BenchHold(sockets) => bench::hold(&sockets),
         Task::BenchOne(args) => bench::one(&args),
+        Task::BenchCensusRow(args) => bench::census_row(&args),
+        Task::BenchCensusChurn(args) => bench::churn(&args),
     }
 }
 
@@ -94,6 +112,12 @@ fn rules() -> Table {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// As the names of dated runs have it.
+fn today() -> Result<String> {
+    let date = std::process::Command::new("date").args(["--utc", "+%F"]).output().context("asking for the date")?;
+    Ok(String::from_utf8_lossy(&date.stdout).trim().to_string())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Apply, confirm, roll back: every change is in the journal with the value that was there before it is made.
 
+use std::collections::BTreeMap;
+
 use tcproof_core::journal::{Entry, Open, Outcome, Persist, Record, Step, Undone, VERSION};
 use tcproof_core::knobs;
 use tcproof_core::plan::Plan;
@@ -77,6 +79,23 @@ pub struct Rollback {
 }
 
 impl Rollback {
+    /// As a journal has it, whoever took back.
+    pub fn of(entry: &Entry) -> Self {
+        let results = |of: &BTreeMap<usize, Undone>| {
+            let step =
+                |(number, result): (&usize, &Undone)| Some((entry.open.steps.get(*number)?.clone(), result.clone()));
+            of.iter().rev().filter_map(step).collect::<Vec<_>>()
+        };
+        let lines =
+            results(&entry.unpersisted).into_iter().filter(|(_, result)| *result != Undone::Untouched).collect();
+        let path = entry.open.persist.as_ref().map(|persist| persist.path.clone());
+        Self {
+            id: entry.open.id.clone(),
+            steps: results(&entry.undone),
+            lines: path.map(|path| (path, lines)).filter(|(_, lines): &(_, Vec<_>)| !lines.is_empty()),
+        }
+    }
+
     /// Whether the host is as it was, as far as tcproof changed it.
     pub fn is_complete(&self) -> bool {
         let lines = self.lines.iter().flat_map(|(_, lines)| lines);
@@ -107,7 +126,7 @@ impl Surroundings {
         if let Some(id) = self.store.pending()? {
             return Err(Error::Pending(id));
         }
-        let open = Open { persist, ..self.read_before(plan)? };
+        let open = Open { persist, number: self.store.next_number(&lock)?, ..self.read_before(plan)? };
         let mut writer = self.store.create(&lock, &open)?;
         let written = open.steps.iter().try_for_each(|step| self.write(step).map_err(|trouble| trouble.to_string()));
         let mut wait = || writer.append(&Record::Waiting { until_ms }).map_err(|error| error.to_string());
@@ -224,6 +243,7 @@ impl Surroundings {
         Ok(Open {
             version: VERSION,
             id: plan.id.clone(),
+            number: 0,
             at: (self.now)(),
             user: self.user.clone(),
             boot_id: self.boot_id.clone(),

@@ -36,6 +36,12 @@ pub enum Error {
         /// Where and why.
         why: String,
     },
+    /// Its name is taken.
+    #[error("the plan {id} was applied before (tcproof journal {id}): make a new plan")]
+    Known {
+        /// The plan's id.
+        id: String,
+    },
     /// There is no such journal.
     #[error("there is no change {id:?} in the journal")]
     NoSuch {
@@ -67,7 +73,10 @@ impl Store {
     pub fn lock(&self) -> Result<Lock, Error> {
         // Journals name users and programs: nobody else's business.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
-        made.map_err(|error| failed(&self.folder, "making it", error))?;
+        made.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => self.no_folder(),
+            _ => failed(&self.folder, "making it", error),
+        })?;
         let path = self.folder.join("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, "opening it", error))?;
@@ -85,7 +94,11 @@ impl Store {
     pub fn create(&self, _lock: &Lock, open: &Open) -> Result<Writer, Error> {
         let path = self.path(&open.id)?;
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
-        let mut writer = Writer { file: file.map_err(|error| failed(&path, "making it", error))?, path };
+        let file = file.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Error::Known { id: open.id.clone() },
+            _ => failed(&path, "making it", error),
+        });
+        let mut writer = Writer { file: file?, path };
         let begun = writer.append(&Record::Open(open.clone())).and_then(|()| {
             let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
             folder.map_err(|error| failed(&self.folder, "syncing it", error))
@@ -139,7 +152,7 @@ impl Store {
         }
     }
 
-    /// The ids of all journals, the oldest first.
+    /// The ids of all journals, the oldest first, whatever the clock said. One that can't be read may be the newest.
     ///
     /// # Errors
     /// The folder can't be listed. That there is none is no error.
@@ -147,26 +160,57 @@ impl Store {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(self.no_folder()),
             Err(error) => return Err(failed(&self.folder, "listing it", error)),
         };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut ids: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(ENDING)?.to_string())).collect();
-        // They begin with the time.
+        let ids = names.filter_map(|name| Some(name.strip_suffix(ENDING)?.to_string()));
+        let mut ids: Vec<_> = ids.map(|id| (self.number(&id).unwrap_or(u64::MAX), id)).collect();
+        // Those without a number have ids that begin with the time.
         ids.sort();
-        Ok(ids)
+        Ok(ids.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// The number of a journal that comes behind all others.
+    ///
+    /// # Errors
+    /// The folder can't be listed.
+    pub fn next_number(&self, _lock: &Lock) -> Result<u64, Error> {
+        let newest = self.ids()?.iter().filter_map(|id| self.number(id)).max();
+        Ok(newest.unwrap_or(0).saturating_add(1))
+    }
+
+    /// Its place among all: none where it can't be read, which keeps none of the others from being put in order.
+    fn number(&self, id: &str) -> Option<u64> {
+        let text = self.text(id).ok()?;
+        match text.split_inclusive('\n').next().map(parse) {
+            Some(Some(Record::Open(open))) => Some(open.number),
+            // Never begun.
+            None => Some(0),
+            Some(None) if !text.contains('\n') => Some(0),
+            Some(_) => None,
+        }
     }
 
     /// The newest one that still waits to be confirmed or taken back.
     ///
     /// # Errors
-    /// A journal can't be read: it may be that one.
+    /// None is found, and a journal can't be read: it may be that one.
     pub fn pending(&self) -> Result<Option<String>, Error> {
+        let mut unread = None;
         for id in self.ids()?.into_iter().rev() {
-            if self.read(&id)?.is_some_and(|entry| entry.is_pending()) {
-                return Ok(Some(id));
+            match self.read(&id) {
+                Ok(Some(entry)) if entry.is_pending() => return Ok(Some(id)),
+                Ok(_) => {}
+                // No reason to leave one that does wait as it is.
+                Err(error) => unread = unread.or(Some(error)),
             }
         }
-        Ok(None)
+        unread.map_or(Ok(None), Err)
+    }
+
+    fn no_folder(&self) -> Error {
+        Error::Spoilt { path: self.folder.clone(), why: "expected a folder, for the journal".into() }
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Error> {
@@ -235,6 +279,7 @@ mod tests {
         Open {
             version: VERSION,
             id: id.into(),
+            number: 0,
             at: "2026-11-20T19:00:00Z".into(),
             user: "root".into(),
             boot_id: "b".into(),
@@ -258,6 +303,43 @@ mod tests {
         let closed = Record::Closed { at: "now".into(), outcome: Outcome::Confirmed, why: "by root".into() };
         store.append(&lock, "3").unwrap().append(&closed).unwrap();
         assert_eq!(store.pending().unwrap().as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_numbers_and_those_without_come_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        let lock = store.lock().unwrap();
+        assert_eq!(store.next_number(&lock).unwrap(), 1);
+        for id in ["20261130T090000-a", "20261130T100000-b"] {
+            store.create(&lock, &open(id)).unwrap();
+        }
+        // The clock has lost a year, and then ten.
+        for id in ["20251130T090000-c", "20161130T090000-d"] {
+            store.create(&lock, &Open { number: store.next_number(&lock).unwrap(), ..open(id) }).unwrap();
+        }
+        let order = ["20261130T090000-a", "20261130T100000-b", "20251130T090000-c", "20161130T090000-d"];
+        assert_eq!(store.ids().unwrap(), order);
+        assert_eq!(store.pending().unwrap().as_deref(), Some(order[3]));
+        // What never was begun was nothing; what can't be read may be the newest, and is nobody's number.
+        fs::write(folder.path().join("9-torn.journal"), "0000").unwrap();
+        fs::write(folder.path().join("0-spoilt.journal"), "00000000 {}\n").unwrap();
+        let ids = store.ids().unwrap();
+        assert_eq!((&*ids[2], &*ids[5]), ("9-torn", "0-spoilt"));
+        assert_eq!(store.next_number(&lock).unwrap(), 3);
+        assert_eq!(store.pending().unwrap().as_deref(), Some(order[3]), "whatever else can't be read");
+        store.create(&lock, &Open { number: u64::MAX, ..open("m") }).unwrap();
+        assert_eq!(store.next_number(&lock).unwrap(), u64::MAX);
+    }
+
+    #[test]
+    fn journals_of_an_older_and_for_an_older_program() {
+        let json = serde_json::to_string(&Record::Open(open("x"))).unwrap();
+        assert!(!json.contains("number"), "as before it had one: {json}");
+        assert!(matches!(serde_json::from_str(&json).unwrap(), Record::Open(read) if read == open("x")));
+        // An older program passes over what it does not know, as this one does.
+        let newer = json.replacen("{", "{\"colour\":\"red\",", 1);
+        assert!(matches!(serde_json::from_str(&newer).unwrap(), Record::Open(read) if read == open("x")));
     }
 
     #[test]

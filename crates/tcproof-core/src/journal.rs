@@ -70,6 +70,10 @@ pub struct Open {
     pub version: u32,
     /// The plan's id, which is the journal's.
     pub id: String,
+    /// Its place among all journals, from 1: a clock may be set back. 0 where an older program wrote it, which ordered them
+    /// by id and passes over what it does not know: no reason for another [`VERSION`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub number: u64,
     /// When (RFC 3339).
     pub at: String,
     /// The user who asked for it.
@@ -83,6 +87,10 @@ pub struct Open {
     /// What is written for the next boot once it is confirmed; none where the change is not to outlive this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persist: Option<Persist>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What boot is to set, too.
@@ -178,7 +186,9 @@ impl Entry {
         };
         if open.version > VERSION {
             let (found, ours) = (open.version, VERSION);
-            return Err(alloc::format!("it is of version {found}, and this program reads up to {ours}"));
+            return Err(alloc::format!(
+                "it is of version {found}, and this program reads up to {ours}: use the tcproof that wrote it"
+            ));
         }
         let steps = open.steps.len();
         if open.persist.as_ref().is_some_and(|persist| persist.blocks.len() != steps) {
@@ -252,6 +262,7 @@ mod tests {
         Open {
             version: VERSION,
             id: "p".into(),
+            number: 1,
             at: "2026-11-20T19:00:00Z".into(),
             user: "root".into(),
             boot_id: "b".into(),

@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod census;
 pub mod counters;
 mod diagnose;
 mod finding;

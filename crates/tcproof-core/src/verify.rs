@@ -367,7 +367,7 @@ fn agreed(one: Option<Change>, other: Option<Change>) -> Option<Change> {
     }
 }
 
-/// How full something is, by itself and for the load that it had.
+/// How full something is, by itself and, so that less load is no cure, for the load that it had.
 fn fuller([u0, u1]: [f64; 2], [l0, l1]: [f64; 2]) -> Change {
     let direction = |difference: f64, margin: f64| match difference {
         d if d.abs() < margin => Change::Same,
@@ -375,7 +375,7 @@ fn fuller([u0, u1]: [f64; 2], [l0, l1]: [f64; 2]) -> Change {
         _ => Change::Worse,
     };
     let (for0, for1) = (u0 / l0, u1 / l1);
-    let (by_itself, for_load) = (direction(u1 - u0, SHARE_MARGIN), direction(for1 - for0, for0.max(for1) * MARGIN));
+    let (by_itself, for_load) = (direction(u1 - u0, SHARE_MARGIN), direction(for1 - for0, f64::EPSILON));
     if by_itself == for_load { by_itself } else { Change::Same }
 }
 

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::thread;
 
+use tcproof_core::census::{Method, choose};
 use tcproof_core::limits::LIMITS;
 use tcproof_core::snapshot::{Host, Pid};
 use tcproof_core::{Absent, Reading};
 
+use crate::census::Extra;
 use crate::diag::{Diag, Request, States};
 use crate::ethtool::Ethtool;
 use crate::netns::{self, Found};
@@ -21,11 +23,11 @@ pub struct Sight {
     pub seen: Reading<String>,
 }
 
-/// Tries everything once.
+/// Tries everything once; `extra` is what another crate counts sockets by, if there is one.
 ///
 /// # Errors
 /// When the root is not a root.
-pub fn look(path: &Path) -> Result<Vec<Sight>, Error> {
+pub fn look(path: &Path, extra: Option<&dyn Extra>) -> Result<Vec<Sight>, Error> {
     let root = Root::with_proc(path)?;
     let host = system::host(&root);
     let mut sights = Vec::new();
@@ -57,6 +59,7 @@ pub fn look(path: &Path) -> Result<Vec<Sight>, Error> {
 
     if root.is_live() {
         sockets(&mut add);
+        backends(&root, extra, &mut add);
         let links = rtnl::links().map(|links| format!("{} in this namespace, with statistics", links.len()));
         add("network devices (route netlink)", links.into());
         add("what devices are set to (ethtool netlink)", Ethtool::open().map(|_| "yes".into()).into());
@@ -105,6 +108,28 @@ fn sockets(add: &mut impl FnMut(&str, Reading<String>)) {
     add("MPTCP listeners", mptcp.map(|()| "yes".into()).into());
 }
 
+/// What `tcproof sockets` can count by here, and what it would take.
+fn backends(root: &Root, extra: Option<&dyn Extra>, add: &mut impl FnMut(&str, Reading<String>)) {
+    let extra_is_there = extra.map(|extra| extra.backend(&[]).map(|_| ()));
+    let own = namespace::sockstat(root)
+        .map(|values| ["TCP.inuse", "TCP6.inuse", "TCP.tw"].iter().filter_map(|name| values.get(*name)).sum());
+    let there = extra_is_there.clone().unwrap_or_else(|| Err(Absent::NotNeeded));
+    let (methods, because) = choose(None, &own.into(), &there);
+    let first = methods.first().map_or_else(String::new, Method::to_string);
+    add("counting sockets (tcproof sockets)", Reading::Present(format!("by {first}: {because}")));
+    let netlink = Diag::open().and_then(|mut diag| diag.dump(&Request::tcp(States::SYN_RECV), |_| {}));
+    add("counting sockets by netlink (sock_diag)", netlink.map(|()| "yes".into()).into());
+    if let Some(there) = extra_is_there {
+        add("counting sockets in the kernel (eBPF)", there.map(|()| "yes".into()).into());
+    }
+    // Its beginning is enough.
+    let text = match root.read_pieces(&root.net_path("tcp"), |_| Err(Absent::NotNeeded)) {
+        Ok(()) | Err(Absent::NotNeeded) => Reading::Present("yes, where the others are refused".into()),
+        Err(why) => Reading::Absent(why),
+    };
+    add("counting sockets by text (/proc/net/tcp)", text);
+}
+
 fn namespaces(found: &Found, add: &mut impl FnMut(&str, Reading<String>)) {
     let entered = thread::scope(|scope| {
         let enter = || found.targets.iter().map(|target| target.enter()).collect::<Vec<_>>();
@@ -142,9 +167,9 @@ mod tests {
 
     #[test]
     fn a_live_host_shows_its_listeners_and_a_place_without_proc_is_refused() {
-        let sights = look(Path::new("/")).unwrap();
+        let sights = look(Path::new("/"), None).unwrap();
         assert!(sights.iter().any(|sight| sight.what.starts_with("listening sockets") && sight.seen.value().is_some()));
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(look(empty.path()), Err(Error::BadRoot { .. })));
+        assert!(matches!(look(empty.path(), None), Err(Error::BadRoot { .. })));
     }
 }

@@ -1,6 +1,7 @@
 //! Reads a Linux host: procfs, netlink, control groups, processes, every network namespace; or a directory that looks
 //! like one. Reads only.
 
+pub mod census;
 mod cgroup;
 mod cgroup_memory;
 pub mod diag;

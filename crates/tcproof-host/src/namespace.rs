@@ -96,7 +96,8 @@ fn read_net<T>(root: &Root, file: &str, parse: fn(&str, &str) -> Result<T, Absen
     parse(&root.read(&path)?, &format!("/{path}"))
 }
 
-fn sockstat(root: &Root) -> Result<BTreeMap<String, u64>, Absent> {
+/// Both files of sockstat.
+pub(crate) fn sockstat(root: &Root) -> Result<BTreeMap<String, u64>, Absent> {
     let mut values = read_net(root, "sockstat", procfs::sockstat::parse)?;
     match read_net(root, "sockstat6", procfs::sockstat::parse) {
         Ok(six) => values.extend(six),

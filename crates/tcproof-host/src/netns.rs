@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -28,6 +28,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The way in; none into the observer's own.
+    pub(crate) fn way(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().filter(|_| !self.own).map(File::as_fd)
+    }
+
     /// Makes the calling thread enter it for good.
     pub(crate) fn enter(&self) -> Result<(), Absent> {
         let Some(file) = self.file.as_ref().filter(|_| !self.own) else { return Ok(()) };

@@ -174,15 +174,7 @@ impl Root {
 
     fn fill(&self, path: &str, bytes: &mut Vec<u8>) -> Result<(), Absent> {
         bytes.clear();
-        // Opening a device may do something (rewind, arm a watchdog), so look at it before. procfs holds none.
-        if !self.is_kernels(path) {
-            let file = self.open(path, OFlags::PATH).map_err(|errno| self.why(path, errno))?;
-            self.regular(path, &file)?;
-        }
-        // NONBLOCK: opening a FIFO must not wait for its writer.
-        let file = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
-        let file = file.map_err(|errno| self.why(path, errno))?;
-        self.regular(path, &file)?;
+        let file = self.open_file(path)?;
         bytes.reserve(FIRST_READ);
         loop {
             match rustix::io::read(&file, spare_capacity(bytes)) {
@@ -196,6 +188,36 @@ impl Root {
                 Err(errno) => return Err(self.why(path, errno)),
             }
         }
+    }
+
+    /// A file of any length, in pieces that are cut anywhere: for tables that grow with the traffic.
+    ///
+    /// # Errors
+    /// As [`Root::read_bytes`] but for the length, or what `each` answers.
+    pub fn read_pieces(&self, path: &str, mut each: impl FnMut(&[u8]) -> Result<(), Absent>) -> Result<(), Absent> {
+        let file = self.open_file(path)?;
+        let mut piece = vec![0; FIRST_READ];
+        loop {
+            match rustix::io::read(&file, &mut *piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => each(&piece[..read])?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.why(path, errno)),
+            }
+        }
+    }
+
+    fn open_file(&self, path: &str) -> Result<OwnedFd, Absent> {
+        // Opening a device may do something (rewind, arm a watchdog), so look at it before. procfs holds none.
+        if !self.is_kernels(path) {
+            let file = self.open(path, OFlags::PATH).map_err(|errno| self.why(path, errno))?;
+            self.regular(path, &file)?;
+        }
+        // NONBLOCK: opening a FIFO must not wait for its writer.
+        let file = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
+        let file = file.map_err(|errno| self.why(path, errno))?;
+        self.regular(path, &file)?;
+        Ok(file)
     }
 
     fn regular(&self, path: &str, file: impl AsFd) -> Result<(), Absent> {

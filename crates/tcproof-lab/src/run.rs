@@ -92,11 +92,11 @@ pub struct Cured {
 
 /// Who cures a scenario, instead of its own remedy.
 pub trait Cure {
-    /// Does it, and says how long it needs until it is felt.
+    /// Does it, and says how long it needs until it is felt; none where it did not come to a cure, as the scenario says.
     ///
     /// # Errors
     /// When the lab itself could not do its work; what the cure does wrong goes to [`Stage::wrong`].
-    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Duration, Error>;
+    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Option<Duration>, Error>;
 
     /// Takes it back, after the symptom was measured again.
     ///
@@ -394,7 +394,7 @@ fn steps(
         cured: Cured::default(),
     };
     let settle = match (&mut by, &scenario.remedy) {
-        (Some(by), _) => Some(by.cure(&mut stage)?),
+        (Some(by), _) => by.cure(&mut stage)?,
         (None, Some(remedy)) => {
             (stage.progress)(Progress::Phase(format!("remedy: {}", remedy.about)));
             stage.remedy()?;

@@ -11,6 +11,7 @@ pub mod page;
 pub mod path;
 pub mod plan;
 mod sanitize;
+pub mod sockets;
 pub mod states;
 pub mod text;
 pub mod verify;

@@ -341,7 +341,7 @@ fn evidence(evidence: &tcproof_core::Evidence) -> String {
 }
 
 /// `gunicorn, pids 2113, 2114, 2115 and 5 more, api.service; …`: processes of one name and unit together.
-fn owners(owners: &[Owner], most: usize) -> Option<String> {
+pub(crate) fn owners(owners: &[Owner], most: usize) -> Option<String> {
     let mut kinds: Vec<(&Owner, Vec<String>)> = Vec::new();
     for owner in owners {
         let same =

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show where packets pass, wait and are dropped in this host, stage by stage
     Path(PathArgs),
+    /// Count sockets: by state, namespace, listener, destination, process and control group
+    Sockets(SocketsArgs),
     /// Explain a limit, a knob, a counter or a rule: what it is, what it proves, what to do
     Explain(ExplainArgs),
     /// Say what is wrong with the settings in files: sysctl.d as boot reads it, pods, containers, units, scripts
@@ -228,6 +230,62 @@ pub(crate) struct PathArgs {
     pub(crate) verbose: bool,
 }
 
+/// `sockets`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SocketsArgs {
+    /// Rows of each table
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top: u32,
+    /// Count again and again: in place on a terminal, one below the other elsewhere
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = window)]
+    pub(crate) watch: Option<Duration>,
+    /// Also count the descriptors of all processes, which takes longer than all else
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) by: Option<By>,
+    /// Network namespace: a name (ip netns), a pid, an inode, or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Only listeners on this port and destinations with it
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// What walks the sockets
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: BackendChoice,
+    /// Destinations that are told apart; what a full table can't take is counted and said
+    #[arg(long, value_name = "N", default_value = "16384", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub(crate) table: u32,
+    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+    /// Exit with 3 when something could not be seen or was not counted exactly
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Every reason why something could not be seen
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// `--by`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// What every process holds
+    Process,
+}
+
+/// `--backend`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendChoice {
+    /// The cheapest that works here
+    #[default]
+    Auto,
+    /// sock_diag
+    Netlink,
+    /// A program in the kernel
+    Bpf,
+    /// The text of /proc/net/tcp and tcp6
+    Proc,
+}
+
 /// `--fail-on`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailOn {
@@ -375,6 +433,12 @@ pub(crate) struct UndoWatchArgs {
     /// Where the journal is kept
     #[arg(long, value_name = "DIR")]
     pub(crate) journal: PathBuf,
+    /// Only find out whether the journal is that folder from here, and whether each namespace can be entered
+    #[arg(long, value_name = "DEVICE:INODE")]
+    pub(crate) sees: Option<String>,
+    /// With --sees: a network namespace's inode (repeatable)
+    #[arg(long, value_name = "INODE", requires = "sees")]
+    pub(crate) netns: Vec<u64>,
 }
 
 /// `lint`.
@@ -464,6 +528,8 @@ pub(crate) enum Schema {
     Check,
     /// tcproof path --json
     Path,
+    /// tcproof sockets --json
+    Sockets,
     /// tcproof lint --json
     Lint,
     /// tcproof plan --json

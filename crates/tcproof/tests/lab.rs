@@ -62,7 +62,7 @@ fn main() {
 type Skipped = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A scenario, and whether it is cured as a user would do it: with a plan that changes a knob, with an empty plan for a
-/// healthy host, and with a plan that changes nothing once for each limit. All of them so: `tcproof lab run all --apply`.
+/// healthy host, and once for each limit of which no plan changes anything. All of them so: `tcproof lab run all --apply`.
 struct Listed {
     name: String,
     by_plan: bool,
@@ -73,11 +73,15 @@ fn scenarios() -> Vec<Listed> {
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("`tcproof lab list --json` is JSON");
     let scenarios = listed["scenarios"].as_array().expect("it has scenarios");
-    let mut limits = BTreeSet::new();
+    let limit = |scenario: &Value| scenario["limit"].as_str().map(ToString::to_string);
+    let is_planned = |scenario: &Value| scenario["plan"]["changes"].as_array().is_some_and(|all| !all.is_empty());
+    // Of these only the remedy itself shows that the symptom stops.
+    let is_untold = |scenario: &Value| !scenario["plan"]["outcome"].is_null();
+    let mut limits: BTreeSet<_> = scenarios.iter().filter(|it| is_planned(it)).filter_map(limit).collect();
     let mut listed = |scenario: &Value| {
-        let is_first = scenario["limit"].as_str().is_none_or(|limit| limits.insert(limit.to_string()));
+        let mut is_first = || limit(scenario).is_none_or(|limit| limits.insert(limit));
         let name = scenario["name"].as_str()?.to_string();
-        Some(Listed { name, by_plan: is_first || !scenario["plan"].is_null() })
+        Some(Listed { name, by_plan: !is_untold(scenario) && (is_planned(scenario) || is_first()) })
     };
     scenarios.iter().filter_map(&mut listed).collect()
 }

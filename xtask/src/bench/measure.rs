@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// How often a running command's memory is looked at: often enough to see its last state, rarely enough not to disturb.
 const LOOK: Duration = Duration::from_millis(5);
-/// What `tcproof` ends with when it could give its answer.
-const ANSWERS: [i32; 5] = [0, 3, 10, 12, 13];
+/// What `tcproof` ends with when it could give its answer, and timeout(1) when it stopped one that took too long.
+const ANSWERS: [i32; 6] = [0, 3, 10, 12, 13, 124];
 
 #[derive(clap::Args)]
 pub(crate) struct OneArgs {
@@ -26,6 +27,8 @@ pub(crate) struct OneArgs {
 pub(super) struct Cost {
     /// User and system time, of all its threads and children.
     pub(super) cpu_ms: f64,
+    /// From its start to its end.
+    pub(super) wall_ms: f64,
     /// Peak resident memory.
     pub(super) peak_kib: u64,
     /// The peak is only known to be at most that.
@@ -42,25 +45,36 @@ pub(crate) fn one(args: &OneArgs) -> Result<ExitCode> {
 
 fn measure(command: &[String]) -> Result<Cost> {
     let [program, arguments @ ..] = command else { bail!("no command to measure") };
+    let begun = Instant::now();
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("starting {program}"))?;
-    let mut seen = None;
-    let status = loop {
-        seen = high_water(&child.id().to_string()).or(seen);
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        sleep(LOOK);
-    };
+    // Its memory is looked at beside, so that its end is noticed when it comes.
+    let (pid, has_ended) = (child.id().to_string(), AtomicBool::new(false));
+    let (status, wall, seen) = thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut seen = None;
+            while !has_ended.load(Ordering::Relaxed) {
+                seen = high_water(&pid).or(seen);
+                sleep(LOOK);
+            }
+            seen
+        });
+        let status = child.wait();
+        let wall = begun.elapsed();
+        has_ended.store(true, Ordering::Relaxed);
+        (status, wall, looks.join().unwrap_or_default())
+    });
+    let status = status?;
     let Some(exit_code) = status.code().filter(|code| ANSWERS.contains(code)) else { bail!("{program}: {status}") };
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     let (peak_kib, peak_is_bound) = peak(u64::try_from(usage.max_rss())?, high_water("self"), seen);
-    Ok(Cost { cpu_ms: cpu as f64 / 1000.0, peak_kib, peak_is_bound, exit_code })
+    let wall_ms = wall.as_secs_f64() * 1000.0;
+    Ok(Cost { cpu_ms: cpu as f64 / 1000.0, wall_ms, peak_kib, peak_is_bound, exit_code })
 }
 
 /// The kernel's `ru_maxrss` is exact, except that a child takes over the peak of the process that forked it (execve(2)
@@ -74,7 +88,7 @@ fn peak(maxrss: u64, parent: Option<u64>, seen: Option<u64>) -> (u64, bool) {
 }
 
 /// Peak resident memory of a living process, in KiB.
-fn high_water(process: &str) -> Option<u64> {
+pub(super) fn high_water(process: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     value.trim().strip_suffix("kB")?.trim().parse().ok()

@@ -4,6 +4,8 @@
 //! `bench` prints the table; `bench-row` stands in a fresh network namespace; `bench-hold` holds the sockets there, so
 //! that the measured command does not begin its life by closing them; `bench-one` starts the command and waits for it.
 
+mod census;
+mod chart;
 mod lint;
 mod measure;
 mod namespace;
@@ -16,6 +18,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
+pub(crate) use census::{CensusRowArgs, ChurnArgs, churn, row as census_row};
 pub(crate) use lint::{LintArgs, run as run_lint};
 use measure::Cost;
 pub(crate) use measure::{OneArgs, one};
@@ -28,7 +31,10 @@ const EACH: u32 = 10_000;
 const SKIPPED: u8 = 77;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Numbers of established sockets to measure beside
     #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000, 100_000])]
     sockets: Vec<u32>,
@@ -47,6 +53,12 @@ pub(crate) struct Args {
     /// Measure this command instead of `tcproof check`
     #[arg(last = true)]
     command: Vec<String>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Counts very many sockets: tcproof sockets beside ss, /proc and an exporter
+    Census(census::CensusArgs),
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -70,6 +82,9 @@ pub(crate) struct RowArgs {
 }
 
 pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
+    if let Some(What::Census(args)) = &args.what {
+        return census::run(workspace, args);
+    }
     if !geteuid().is_root() {
         println!("SKIP: a network namespace of its own needs root");
         return Ok(ExitCode::SUCCESS);
@@ -318,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_peak_that_is_only_bounded_says_so() {
-        let cost = |peak_is_bound| Cost { cpu_ms: 12.34, peak_kib: 8 * 1024, peak_is_bound, exit_code: 0 };
+        let cost =
+            |peak_is_bound| Cost { cpu_ms: 12.34, wall_ms: 20.0, peak_kib: 8 * 1024, peak_is_bound, exit_code: 0 };
         let sockets = Sockets { established: 10, listening: 0, hurt: 0 };
         assert!(table_row(sockets, &[cost(false)]).ends_with("12.3 / 12.3 / 12.3            8.0 / 8.0 / 8.0"));
         assert!(table_row(sockets, &[cost(false), cost(true)]).ends_with("≤ 8.0 / 8.0 / 8.0"));

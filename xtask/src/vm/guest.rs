@@ -1,19 +1,24 @@
 //! The first process of the machine: mounts what a system has, loads the modules, runs the scenarios, powers off.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::WaitOptions;
 use rustix::system::RebootCommand;
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
-use super::modules;
-use super::protocol::{Event, JOB, Job, KNOBS, MARK, PROGRAM, Run};
+use super::protocol::{Event, JOB, Job, KNOBS, MARK, PROGRAM, Run, Step};
+use super::{hold, modules};
 
+/// The disk of a machine that has one.
+const DISK: &str = "/dev/vda";
 /// The second serial line; the first is the kernel's console.
 const SERIAL: &str = "/dev/ttyS1";
 
@@ -62,6 +67,9 @@ fn work(host: &mut Host) -> Result<()> {
     let kernel = rustix::system::uname();
     let [release, version] = [kernel.release(), kernel.version()].map(|text| text.to_string_lossy().into_owned());
     host.say(&Event::Started { release, version, failed_modules })?;
+    if !job.steps.is_empty() {
+        return steps(host, &job.steps);
+    }
     for run in &job.runs {
         host.say(&Event::Running { scenario: run.scenario.clone() })?;
         host.say(&scenario(run, Duration::from_secs(job.seconds))?)?;
@@ -113,6 +121,93 @@ fn scenario(run: &Run, patience: Duration) -> Result<Event> {
         out: text(out)?,
         err: text(err)?,
     })
+}
+
+/// The disk's folders, and where a system has them.
+const ON_DISK: [(&str, &str); 2] = [("journal", "/var/lib/tcproof/journal"), ("sysctl.d", "/etc/sysctl.d")];
+
+fn steps(host: &mut Host, steps: &[Step]) -> Result<()> {
+    fs::create_dir_all("/disk")?;
+    rustix::mount::mount(DISK, "/disk", "ext4", MountFlags::empty(), None).context("mounting the disk")?;
+    for (folder, at) in ON_DISK {
+        let folder = format!("/disk/{folder}");
+        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(at)?;
+        rustix::mount::mount_bind(&folder, at).with_context(|| format!("binding {at}"))?;
+    }
+    for step in steps {
+        match step {
+            Step::File { path, text } => {
+                let mut file = File::create(path).with_context(|| path.clone())?;
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+            }
+            Step::Plan { path, id, to } => fs::write(path, plan(id, to)?).with_context(|| path.clone())?,
+            Step::Run(command) => {
+                let (program, arguments) = command.split_first().context("no program")?;
+                let out = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+                let out = out.with_context(|| format!("starting {program}"))?;
+                let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+                host.say(&Event::Ran { status: Some(out.status.to_string()), text })?;
+            }
+            Step::Hold(command, at) => {
+                let (program, arguments) = command.split_first().context("no program")?;
+                host.say(&Event::Ran { status: hold::run(program, arguments, at)?, text: String::new() })?;
+            }
+            Step::Look { file } => {
+                let mut knobs = BTreeMap::new();
+                look(Path::new("/proc/sys/net"), &mut knobs);
+                host.say(&Event::Looked { knobs, file: fs::read_to_string(file).ok() })?;
+            }
+            Step::Cut => {
+                host.say(&Event::Cut)?;
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+    // Nothing of it is to be missed when the machine is off.
+    for (_, at) in ON_DISK {
+        rustix::mount::unmount(at, UnmountFlags::empty()).with_context(|| format!("unmounting {at}"))?;
+    }
+    rustix::mount::unmount("/disk", UnmountFlags::empty()).context("unmounting the disk")
+}
+
+/// A plan's file, from what there is now.
+fn plan(id: &str, to: &[(String, String)]) -> Result<String> {
+    let inode = fs::metadata("/proc/self/ns/net")?.ino();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let mut text = format!(
+        "schema = \"tcproof/plan/1\"\nid = \"{id}\"\nhost = \"{}\"\nkernel = \"6.1\"\nmade_at = \"2026-11-30T00:00:00Z\"\n",
+        host.trim()
+    );
+    for (key, to) in to {
+        let from = fs::read_to_string(format!("/proc/sys/{}", key.replace('.', "/")))?;
+        let from = from.trim().replace('\t', " ");
+        // Those of core that are not a listener's are the kernel's own.
+        let place = match &**key {
+            "net.core.netdev_max_backlog" => "name = \"host\"".to_string(),
+            _ => format!("name = \"first\", inode = {inode}"),
+        };
+        text += &format!(
+            "[[changes]]\nfindings = []\nnamespace = {{ {place} }}\nknob = \"{key}\"\nfrom = \"{from}\"\nto = \"{to}\"\n\
+             cost = \"c\"\nrisk = \"r\"\ntakes_effect = \"t\"\ninverse = \"i\"\nsuccess = \"s\"\n"
+        );
+    }
+    Ok(text)
+}
+
+/// Every file below a folder that can be read.
+fn look(folder: &Path, knobs: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            look(&path, knobs);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            knobs.insert(path.display().to_string(), text);
+        }
+    }
 }
 
 /// Processes whose parent has died are the first process's to wait for.

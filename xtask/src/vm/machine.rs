@@ -26,6 +26,8 @@ pub(crate) struct Parts {
     pub(crate) initramfs: PathBuf,
     /// Where the kernel's console goes.
     pub(crate) console: PathBuf,
+    /// A disk, and the time that the machine's clock has (`2026-11-30T12:00:00`).
+    pub(crate) disk: Option<(PathBuf, String)>,
 }
 
 /// How a machine ended.
@@ -33,6 +35,8 @@ pub(crate) struct Parts {
 pub(crate) enum Ending {
     /// It did all of its job.
     Finished,
+    /// It asked for the end of its power, and got it.
+    Cut,
     /// It did not, and why.
     Short(String),
 }
@@ -67,7 +71,9 @@ pub(crate) fn run(parts: &Parts, scenario: Duration, each: &mut dyn FnMut(Event)
             Event::Running { scenario: name } => {
                 (patience, waiting_for) = (scenario + GRACE, format!("running {name}"))
             }
-            Event::Started { .. } | Event::Ended { .. } => {
+            // It is killed, as by a plug that is pulled.
+            Event::Cut => return Ok(Ending::Cut),
+            Event::Started { .. } | Event::Ended { .. } | Event::Ran { .. } | Event::Looked { .. } => {
                 (patience, waiting_for) = (GRACE, "between scenarios".into())
             }
         }
@@ -150,5 +156,10 @@ fn arguments(parts: &Parts) -> Vec<OsString> {
     arguments.extend(["-serial".into(), console, "-serial".into(), "stdio".into()]);
     arguments.extend(["-kernel".into(), file(&parts.kernel), "-initrd".into(), file(&parts.initramfs)]);
     arguments.extend(["-append".into(), command_line.into()]);
+    if let Some((disk, clock)) = &parts.disk {
+        let mut drive = OsString::from("if=virtio,format=raw,file=");
+        drive.push(disk);
+        arguments.extend(["-drive".into(), drive, "-rtc".into(), format!("base={clock}").into()]);
+    }
     arguments
 }

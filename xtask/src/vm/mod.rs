@@ -2,16 +2,19 @@
 //!
 //! A machine is a kernel of Debian's and an initial file system with static programs: this one, which is its first
 //! process there (`guest`), tcproof, which runs the scenarios, and the test of the table of knobs. It has no network
-//! card and no disk.
+//! card, and a disk only where its power fails (`reboot`).
 
 mod cpio;
 mod guest;
+mod hold;
 mod machine;
 mod modules;
 mod packages;
 mod protocol;
+mod reboot;
 mod table;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +24,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::faults::Row;
 pub(crate) use guest::run as guest;
+pub(crate) use hold::held;
 use machine::{Ending, Parts};
 use packages::{Files, KERNELS, Kernel};
 use protocol::{Event, Job, Run};
@@ -29,7 +34,10 @@ use table::{Cell, Column, render};
 
 /// Kernels and scenarios that are run where none are named: what CI has time for.
 const QUICK_KERNELS: &[&str] = &["6.1"];
-const QUICK_SCENARIOS: &[&str] = &["accept-queue-paced", protocol::KNOBS];
+const QUICK_SCENARIOS: &[&str] = &["accept-queue-paced", protocol::KNOBS, protocol::REBOOT];
+
+/// Seconds for one scenario.
+const PATIENCE: u64 = 180;
 
 /// The target whose C library can be linked statically without another compiler.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -49,9 +57,10 @@ pub(crate) struct Args {
     #[arg(long)]
     fresh: bool,
     /// How long one scenario may take, in seconds: emulated CPUs are slow
-    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = PATIENCE, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
-    /// Scenarios to run: of `tcproof lab list`, of the folder for machines, or `knobs`, which tests their table
+    /// Scenarios to run: of `tcproof lab list`, of the folder for machines, or `knobs`, which tests their table, or `reboot`,
+    /// which cuts a machine's power in the midst of changes
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
 }
@@ -84,7 +93,8 @@ pub(crate) fn run(workspace: &Path, target: &Path, args: &Args) -> Result<ExitCo
         let column = match packages::files(kernel, &target.join("kernels"), args.fresh) {
             Ok(files) => {
                 let results = target.join("results").join(kernel.version);
-                let lab = Lab { kernel, files, programs: &programs, catalog: &catalog, results, args };
+                let rows = RefCell::default();
+                let lab = Lab { workspace, kernel, files, programs: &programs, catalog: &catalog, results, rows, args };
                 lab.run(&scenarios)?
             }
             Err(why) => {
@@ -105,6 +115,44 @@ pub(crate) fn run(workspace: &Path, target: &Path, args: &Args) -> Result<ExitCo
         0 => 0,
         _ => 1,
     }))
+}
+
+/// What became of machines whose power failed.
+pub(crate) enum Reboots {
+    Survived(Vec<Row>),
+    /// There are no such machines here, and why.
+    Skipped(String),
+    /// What was survived before, and what was not.
+    Failed(Vec<Row>, String),
+}
+
+/// Cuts the power of machines in the midst of changes, for the table of faults.
+pub(crate) fn reboots(workspace: &Path, target: &Path) -> Result<Reboots> {
+    let target = target.join("vm");
+    if let Err(why) = emulator() {
+        return Ok(Reboots::Skipped(format!("{why:#}")));
+    }
+    let quick = KERNELS.iter().copied().find(|kernel| QUICK_KERNELS.contains(&kernel.version));
+    let kernel = quick.context("no kernel is quick")?;
+    let files = match packages::files(kernel, &target.join("kernels"), false) {
+        Ok(files) => files,
+        Err(why) => return Ok(Reboots::Skipped(format!("{why:#}"))),
+    };
+    let programs = build(workspace, &target.join("build"))?;
+    let catalog = Catalog::read(workspace, &programs)?;
+    let results = target.join("results").join(kernel.version);
+    let args =
+        Args { kernel: Vec::new(), all: false, strict: false, fresh: false, patience: PATIENCE, scenarios: Vec::new() };
+    let rows = RefCell::default();
+    let lab = Lab { workspace, kernel, files, programs: &programs, catalog: &catalog, results, rows, args: &args };
+    let column = lab.run(&[protocol::REBOOT.to_string()])?;
+    let rows = lab.rows.take();
+    Ok(match column.cells.get(protocol::REBOOT) {
+        Some(Cell::Pass(_)) => Reboots::Survived(rows),
+        Some(Cell::Skip(why)) => Reboots::Skipped(why.clone()),
+        Some(Cell::Fail(what)) => Reboots::Failed(rows, what.join("; ")),
+        None => Reboots::Failed(rows, "it has no result".into()),
+    })
 }
 
 fn emulator() -> Result<()> {
@@ -165,7 +213,7 @@ impl Catalog {
         ensure!(listed.status.success(), "tcproof lab list failed");
         let listed: Value = serde_json::from_slice(&listed.stdout)?;
         let names = listed["scenarios"].as_array().into_iter().flatten().filter_map(|s| s["name"].as_str());
-        let known = names.chain([protocol::KNOBS]).map(str::to_string).collect();
+        let known = names.chain([protocol::KNOBS, protocol::REBOOT]).map(str::to_string).collect();
         let folder = workspace.join("crates/tcproof-lab/scenarios-vm");
         let mut machine = BTreeMap::new();
         if folder.exists() {
@@ -194,12 +242,15 @@ impl Catalog {
 
 /// One kernel's part.
 struct Lab<'a> {
+    workspace: &'a Path,
     kernel: Kernel,
     files: Files,
     programs: &'a Programs,
     catalog: &'a Catalog,
     /// Where the kernel's console and what failed is kept.
     results: PathBuf,
+    /// The losses of power that were survived.
+    rows: RefCell<Vec<Row>>,
     args: &'a Args,
 }
 
@@ -214,9 +265,19 @@ impl Lab<'_> {
         let mut boots = 0;
         // A machine that stops takes only the scenario with it that it was running: another one does the rest.
         loop {
-            let left: Vec<&String> = scenarios.iter().filter(|name| !column.cells.contains_key(*name)).collect();
+            let mut left: Vec<&String> = scenarios.iter().filter(|name| !column.cells.contains_key(*name)).collect();
+            if left.len() > 1 {
+                // It has machines of its own.
+                left.retain(|name| *name != protocol::REBOOT);
+            }
             let Some(first) = left.first() else { return Ok(column) };
             let mut running = first.to_string();
+            if *running == *protocol::REBOOT {
+                let cell = reboot::run(self, &mut column)?;
+                println!("{:>6} {running}: {}", self.kernel.version, in_words(&cell));
+                column.cells.insert(running, cell);
+                continue;
+            }
             boots += 1;
             let ending = self.boot(boots, &left, &mut column, &mut running)?;
             if let Ending::Short(why) = ending {
@@ -244,7 +305,7 @@ impl Lab<'_> {
     fn boot(&self, boot: usize, scenarios: &[&String], column: &mut Column, running: &mut String) -> Result<Ending> {
         let initramfs = self.results.join("initramfs");
         fs::write(&initramfs, self.initramfs(scenarios)?)?;
-        let parts = Parts { kernel: self.files.image.clone(), initramfs, console: self.console(boot) };
+        let parts = Parts { kernel: self.files.image.clone(), initramfs, console: self.console(boot), disk: None };
         let mut trouble = Ok(());
         let ending = machine::run(&parts, Duration::from_secs(self.args.patience), &mut |event| match event {
             Event::Started { release, version, failed_modules } => {
@@ -265,7 +326,7 @@ impl Lab<'_> {
                 }
                 column.cells.insert(scenario, cell);
             }
-            Event::Broken { .. } | Event::Finished => {}
+            Event::Broken { .. } | Event::Finished | Event::Ran { .. } | Event::Looked { .. } | Event::Cut => {}
         })?;
         trouble.context("keeping a scenario's outcome")?;
         Ok(ending)
@@ -279,7 +340,7 @@ impl Lab<'_> {
         archive.program("init", &fs::read(&self.programs.xtask)?)?;
         archive.program(protocol::PROGRAM, &fs::read(&self.programs.tcproof)?)?;
         archive.program(protocol::KNOBS, &fs::read(&self.programs.knobs)?)?;
-        let mut job = Job { modules: Vec::new(), runs: Vec::new(), seconds: self.args.patience };
+        let mut job = Job { modules: Vec::new(), runs: Vec::new(), seconds: self.args.patience, steps: Vec::new() };
         for (name, content) in &self.files.modules {
             job.modules.push(format!("modules/{name}"));
             archive.file(&format!("modules/{name}"), content)?;
@@ -335,8 +396,7 @@ fn in_words(cell: &Cell) -> String {
 }
 
 fn keep(workspace: &Path, report: &str) -> Result<()> {
-    let date = Command::new("date").args(["--utc", "+%F"]).output().context("asking for the date")?;
-    let date = String::from_utf8_lossy(&date.stdout).trim().to_string();
+    let date = crate::today()?;
     let folder = workspace.join("bench/runs");
     fs::create_dir_all(&folder)?;
     let file = folder.join(format!("{date}-vm.md"));

@@ -28,6 +28,10 @@ pub(crate) const WANTED: &[&str] = &[
     "udp_diag",
     "mptcp_diag",
     "tcp_bbr",
+    // A disk, where the machine has one.
+    "virtio_pci",
+    "virtio_blk",
+    "ext4",
 ];
 
 /// The `modules.dep` of a kernel: each module's file, and the files it needs.

@@ -1,6 +1,7 @@
 //! What the program outside and the one inside the machine tell each other: the job as a file of the machine's, and
 //! events over a serial line, one JSON value a line.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ pub(crate) const JOB: &str = "job.json";
 pub(crate) const PROGRAM: &str = "tcproof";
 /// The test of the table of knobs inside the machine, which is run like a scenario of that name.
 pub(crate) const KNOBS: &str = "knobs";
+/// The run in which the machine loses its power in the midst of a change.
+pub(crate) const REBOOT: &str = "reboot";
 /// On the kernel's command line: by this the lab knows a machine that was made for it.
 pub(crate) const MARK: &str = "tcproof.vm=1";
 /// A longer line is none of ours.
@@ -25,6 +28,63 @@ pub(crate) struct Job {
     pub(crate) runs: Vec<Run>,
     /// How long each may take.
     pub(crate) seconds: u64,
+    /// Instead of scenarios: what is done with the disk.
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What a machine with a disk does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// Writes a file.
+    File {
+        /// Where.
+        path: String,
+        /// What.
+        text: String,
+    },
+    /// Writes a plan from what the knobs are to what they shall be.
+    Plan {
+        /// Its file.
+        path: String,
+        /// Its id.
+        id: String,
+        /// Keys and values.
+        to: Vec<(String, String)>,
+    },
+    /// Runs a program, and tells how that went.
+    Run(Vec<String>),
+    /// Runs a program up to a step of its work, and leaves it there.
+    Hold(Vec<String>, At),
+    /// Tells what the knobs are, and a file.
+    Look {
+        /// The file.
+        file: String,
+    },
+    /// Asks for the end of its power.
+    Cut,
+}
+
+/// A step of a program's work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct At {
+    /// Which call.
+    pub(crate) call: Call,
+    /// On a file below this folder; anything, where it is empty.
+    pub(crate) below: String,
+    /// The how manieth such call, from 1.
+    pub(crate) number: u32,
+    /// When it is done, and not before.
+    pub(crate) is_behind: bool,
+}
+
+/// What a program asks of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Call {
+    Write,
+    Sync,
+    Rename,
+    Sleep,
 }
 
 /// One scenario.
@@ -67,6 +127,22 @@ pub(crate) enum Event {
         /// Standard error.
         err: String,
     },
+    /// A program was run.
+    Ran {
+        /// How it ended; none for one that is held.
+        status: Option<String>,
+        /// Both outputs.
+        text: String,
+    },
+    /// It was looked.
+    Looked {
+        /// Every readable file below `/proc/sys/net`, and a few others, by its path.
+        knobs: BTreeMap<String, String>,
+        /// The file, if it is there.
+        file: Option<String>,
+    },
+    /// It waits for the end of its power.
+    Cut,
     /// The machine could not do its part.
     Broken {
         /// Why.

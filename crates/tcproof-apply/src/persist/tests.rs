@@ -403,6 +403,7 @@ proptest! {
             Entry::begun(tcproof_core::journal::Open {
                 version: tcproof_core::journal::VERSION,
                 id: plan.id.clone(),
+                number: 0,
                 at: "now".into(),
                 user: "root".into(),
                 boot_id: "one".into(),

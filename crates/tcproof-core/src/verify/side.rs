@@ -202,8 +202,9 @@ impl<'a> Side<'a> {
             _ => inwards()? + self.counter("Tcp.ActiveOpens")?,
         };
         let unseen = match &*self.reason.limit {
-            // Those that are open ask for their ports as much as new ones do; what is in TIME_WAIT asks for nothing.
-            "ephemeral-ports" => self.held(),
+            // Those that are open ask for their ports as much as new ones do; what is in TIME_WAIT asks for nothing. A
+            // connect(2) that finds no port is counted nowhere: where there is none left, at least one tried.
+            "ephemeral-ports" => self.held() + f64::from(u8::from(self.state() == Some(State::Limiting))),
 
             // What connection tracking drops never reached the counters of TCP.
             "conntrack-table" => self.events()? / TRIES,

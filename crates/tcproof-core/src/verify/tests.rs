@@ -132,6 +132,15 @@ fn ports(used: u32, range: &str, opened: u64) -> Host {
     Host::new().ns(set).knob("net.ipv4.ip_local_port_range", range).grew("Tcp.ActiveOpens", opened)
 }
 
+/// With all of its ports' connections open.
+fn open(host: Host) -> Host {
+    host.ns(|ns| {
+        if let Reading::Present(ports) = &mut ns.sockets.ports {
+            ports.tuples.values_mut().for_each(|used| used.time_wait = 0);
+        }
+    })
+}
+
 #[test]
 fn ephemeral_ports() {
     let (narrow, wide) = ("32768 60999", "10240 65535");
@@ -154,6 +163,22 @@ fn ephemeral_ports() {
         ("fewer for as many", ports(13_000, narrow, 2_300), Cured),
     ];
     table("ephemeral-ports", &ports(20_000, narrow, 2_300), &cases);
+    let whole = "1024 65535";
+    // A full range lets no connection begin, and the kernel does not count those that tried.
+    let full = ports(28_232, narrow, 0);
+    let cases = [
+        ("room for them", ports(24_000, wide, 3_000), Cured),
+        ("no traffic", ports(0, wide, 0), TooDifferent),
+        ("only what is left of it", ports(28_000, wide, 0), TooDifferent),
+    ];
+    table("ephemeral-ports", &full, &cases);
+    let cases = [
+        ("all of them open", open(ports(30_000, whole, 3_000)), Cured),
+        ("as many open, and room for more", open(ports(28_232, whole, 0)), Cured),
+        ("as many open, and no room", open(ports(28_232, narrow, 0)), NoEffect),
+        ("all closed", ports(0, wide, 0), TooDifferent),
+    ];
+    table("ephemeral-ports", &open(full), &cases);
     let idle = ports(20_000, narrow, 0);
     table("ephemeral-ports", &idle, &[("no traffic before", ports(13_000, narrow, 2_300), TooDifferent)]);
 }

@@ -16,6 +16,7 @@ pub mod sockstat;
 pub mod softirqs;
 pub mod softnet;
 pub mod stat;
+pub mod tcp;
 
 use tcproof_core::Absent;
 

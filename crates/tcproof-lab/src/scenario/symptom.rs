@@ -108,14 +108,14 @@ pub struct Remedy {
 }
 
 /// What `tcproof plan` must come to, and what its verification must say.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Planned {
     /// The knobs that it changes, as it orders them; none where a larger number would not help.
     pub changes: Vec<PlannedKnob>,
     /// Knobs that have to be asked for (`--with`): they are the second of two ways, or lower a value.
     pub with: Vec<PlannedKnob>,
-    /// What the verification must say; cured or better if that is not said.
+    /// What the verification may say besides cured and better: where it can't tell, nothing is cured.
     pub outcome: Option<Outcome>,
     /// How long the plan and the verification watch; as long as the check if that is not said. What comes in turns is seen
     /// in any window only if that is longer than a turn.

@@ -1,14 +1,14 @@
 //! `tcproof apply`: exactly a plan, taken back unless it is confirmed.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tcproof_apply::persist::Persisting;
-use tcproof_apply::{Error, Surroundings};
+use tcproof_apply::{Error, Rollback, Surroundings};
 use tcproof_core::journal;
 use tcproof_core::plan::Plan;
 use tcproof_core::verify::{Observation, Outcome, settle, verify};
@@ -16,15 +16,14 @@ use tcproof_report::sanitize;
 
 use super::Exit;
 use super::change::{boottime_ms, read_plan, require_root, surroundings, tell};
+use super::undo::{Undo, stop_timer};
 use super::verify::{self, observation, pause, run_command, scope_of, show, stop_flag};
-use crate::cli::{ApplyArgs, Confirmation, OutputArgs, UndoWatchArgs};
+use crate::cli::{ApplyArgs, Confirmation, OutputArgs};
 
 /// How often it is looked whether somebody confirmed.
 const LOOK: Duration = Duration::from_millis(100);
 /// What watching and judging may take beyond the window, before the watchdog takes everything back.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// How long the watchdog tries to get at the journal when somebody holds it.
-const PATIENCE_MS: u64 = 60_000;
 
 /// Runs it.
 pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
@@ -68,7 +67,7 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         };
     let until_ms = boottime_ms() + u64::try_from(waits.as_millis()).unwrap_or(u64::MAX);
     // Before anything is changed: from then on the undo does not hang on this process.
-    let mut watchdog = watchdog(args, &plan.id, until_ms)?;
+    let undo = Undo::arm(&here, &args.journal, &plan, until_ms)?;
     let exit = match here.apply(&plan, until_ms, persist) {
         Ok(_) => {
             let done = match &args.command[..] {
@@ -94,11 +93,13 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         }
         Err(error) => {
             // It has nothing to watch: there is no journal of that name, or it is not ours.
-            let _ = watchdog.kill();
-            let _ = watchdog.wait();
+            undo.call_off();
             return Err(error.into());
         }
     };
+    if here.entry(&plan.id).is_ok_and(|entry| entry.closed.is_some()) {
+        stop_timer(&plan.id);
+    }
     Ok(exit.into())
 }
 
@@ -139,8 +140,8 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
 fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
     let entry = here.entry(id)?;
     let lacks_lines = entry.lacks_lines();
-    let Some((outcome, why)) = entry.closed else { return Ok(None) };
-    let why = sanitize(&why);
+    let Some((outcome, why)) = &entry.closed else { return Ok(None) };
+    let why = sanitize(why);
     Ok(Some(match outcome {
         journal::Outcome::Confirmed => {
             say!("\rtcproof: confirmed {why}");
@@ -148,8 +149,8 @@ fn ended(here: &Surroundings, id: &str) -> anyhow::Result<Option<Exit>> {
             if lacks_lines { Exit::Failed } else { Exit::Done }
         }
         journal::Outcome::Incomplete => {
-            say!("\rtcproof: taken back in part: {why}; see tcproof journal {id}");
-            Exit::Incomplete
+            say!("\rtcproof: taken back in part: {why}:");
+            tell(&Rollback::of(&entry))
         }
         journal::Outcome::RolledBack => {
             say!("\rtcproof: taken back: {why}");
@@ -217,53 +218,4 @@ fn agreed() -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Starts the process that takes everything back when this one can't.
-fn watchdog(args: &ApplyArgs, id: &str, until_ms: u64) -> anyhow::Result<Child> {
-    let program = std::env::current_exe().context("looking for this program")?;
-    let mut command = Command::new(program);
-    command.arg("undo-watch").arg("--id").arg(id).arg("--until").arg(until_ms.to_string());
-    // It runs elsewhere.
-    command.arg("--journal").arg(std::path::absolute(&args.journal).context("where the journal is")?);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .current_dir("/")
-        .spawn()
-        .context("starting the process that takes changes back")?;
-    let mut line = String::new();
-    let out = child.stdout.take().context("no pipe to the watchdog")?;
-    std::io::BufReader::new(out).read_line(&mut line).context("waiting for the watchdog")?;
-    anyhow::ensure!(line.trim() == "ready", "the process that takes changes back did not start: nothing was changed");
-    Ok(child)
-}
-
-/// The watchdog: outlives the process, the terminal and the session that started it.
-pub(crate) fn undo_watch(args: &UndoWatchArgs) -> anyhow::Result<ExitCode> {
-    // A session of its own: what happens to the terminal does not reach it.
-    let _ = rustix::process::setsid();
-    let here = surroundings(&args.journal)?;
-    println!("ready");
-    std::io::stdout().flush()?;
-    while boottime_ms() < args.until {
-        if here.entry(&args.id).is_ok_and(|entry| entry.closed.is_some()) {
-            return Ok(Exit::Done.into());
-        }
-        sleep(LOOK);
-    }
-    loop {
-        match here.entry(&args.id) {
-            Ok(entry) if entry.is_pending() => {}
-            // Closed, confirmed, or never begun.
-            _ => return Ok(Exit::Done.into()),
-        }
-        match here.rollback_pending("not confirmed in time") {
-            Ok(Some(rollback)) if !rollback.is_complete() => return Ok(Exit::Incomplete.into()),
-            Ok(_) => return Ok(Exit::RolledBack.into()),
-            Err(error) if boottime_ms() > args.until + PATIENCE_MS => return Err(error.into()),
-            Err(_) => sleep(LOOK),
-        }
-    }
 }

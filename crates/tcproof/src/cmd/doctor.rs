@@ -9,7 +9,7 @@ use crate::cli::{DoctorArgs, OutputArgs};
 
 /// Runs it.
 pub(crate) fn run(args: &DoctorArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let sights: Vec<Sight> = look(&args.root)?;
+    let sights: Vec<Sight> = look(&args.root, None)?;
     let rows: Vec<_> = sights.iter().map(|sight| (sight.what.as_str(), &sight.seen)).collect();
     let text = match output.json() {
         true => tcproof_report::doctor::json(&rows),

@@ -53,6 +53,7 @@ pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
     match args.of {
         Schema::Check => print(tcproof_report::json::CHECK_SCHEMA)?,
         Schema::Path => print(tcproof_report::path::SCHEMA)?,
+        Schema::Sockets => print(tcproof_report::sockets::SCHEMA)?,
         Schema::Lint => print(tcproof_report::lint::SCHEMA)?,
         Schema::Plan => print(tcproof_report::plan::SCHEMA)?,
         Schema::Verify => print(tcproof_report::verify::SCHEMA)?,

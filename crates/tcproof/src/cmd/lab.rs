@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tcproof_lab::run::Error;
+use tcproof_lab::scenario::Planned;
 use tcproof_lab::statistics::Statistics;
 use tcproof_lab::{
     Cure, Measured, Outcome, Program, Progress, Scenario, Verdict, catalog, kit, run as run_scenario, visit,
@@ -148,8 +149,11 @@ fn list(output: &OutputArgs) -> Result<ExitCode> {
                     entry["limit"] = json!(limit.0);
                     entry["cause"] = json!(cause.get_ref());
                 }
-                if !s.plan.changes.is_empty() {
-                    entry["plan"] = s.plan.changes.iter().map(|knob| &*knob.0).collect();
+                if s.plan != Planned::default() {
+                    entry["plan"] = json!({"changes": s.plan.changes.iter().map(|knob| &*knob.0).collect::<Vec<_>>()});
+                    if let Some(outcome) = s.plan.outcome {
+                        entry["plan"]["outcome"] = json!(outcome);
+                    }
                 }
                 entry
             })

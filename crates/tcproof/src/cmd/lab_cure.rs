@@ -90,16 +90,20 @@ impl ByCommand {
 }
 
 impl Cure for ByCommand {
-    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Duration, Error> {
+    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Option<Duration>, Error> {
         self.before = knobs(stage)?;
         let cure = self.cure.clone();
         self.shell(stage, &cure)?;
         differences(&self.before, &knobs(stage)?).into_iter().for_each(|line| stage.did(line));
+<<<<<<< HEAD
         if self.restart {
             stage.did("the servers listen again, transfers begin anew".into());
             stage.restart()?;
         }
         Ok(stage.scenario.watch.settle.0)
+=======
+        Ok(Some(stage.scenario.watch.settle.0))
+>>>>>>> main
     }
 
     fn undo(&mut self, stage: &mut Stage<'_>) -> Result<(), Error> {
@@ -204,8 +208,8 @@ impl ByPlan {
         Ok(is_same)
     }
 
-    /// Runs a verb that judges before and after, and acts in between when it asks.
-    fn judged(&mut self, stage: &mut Stage<'_>, mut command: Command, does_all: bool) -> Result<(), Error> {
+    /// Runs a verb that judges before and after, and acts in between when it asks. Whether it says that it helped.
+    fn judged(&mut self, stage: &mut Stage<'_>, mut command: Command, does_all: bool) -> Result<bool, Error> {
         let handover = self.folder.path().join("handover");
         fs::create_dir(&handover).map_err(|error| lab("a folder", &error))?;
         command.arg("--json").arg("--").arg(&self.program).arg("lab-handover").arg(&handover);
@@ -226,28 +230,25 @@ impl ByPlan {
         let decides = if does_all { findings.first() } else { Some(&said) };
         let Some(outcome) = decides.and_then(read) else {
             stage.wrong(format!("no verification: {}: {}", output.status, last_line(&output)));
-            return Ok(());
+            return Ok(false);
         };
         stage.did(format!("verification: {}", outcome.as_str()));
-        let is_good = match stage.scenario.plan.outcome {
-            Some(wanted) => outcome == wanted,
-            None => matches!(outcome, Outcome::Cured | Outcome::Better),
-        };
-        if !is_good {
+        let is_cured = matches!(outcome, Outcome::Cured | Outcome::Better);
+        if !is_cured && stage.scenario.plan.outcome != Some(outcome) {
             let word = |finding: &Value, field: &str| finding[field].as_str().unwrap_or("?").to_string();
             let line = |it: &Value| format!("{}: {}, {}", word(it, "limit"), word(it, "outcome"), word(it, "because"));
             let all: Vec<_> = findings.iter().map(line).collect();
             stage.wrong(format!("the verification says {}: {}", outcome.as_str(), all.join("; ")));
         }
         self.is_applied &= output.status.code() == Some(Exit::Done as i32);
-        Ok(())
+        Ok(is_cured)
     }
 }
 
 impl Cure for ByPlan {
-    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Duration, Error> {
+    fn cure(&mut self, stage: &mut Stage<'_>) -> Result<Option<Duration>, Error> {
         self.before = knobs(stage)?;
-        let Some(plan) = self.plan(stage)? else { return Ok(Duration::ZERO) };
+        let Some(plan) = self.plan(stage)? else { return Ok(None) };
         let watch = &stage.scenario.watch;
         let (window, settle) = (Self::window(stage), seconds(watch.settle.0));
         let (file, journal, netns) = (self.path("plan.json"), self.path("journal"), Self::netns(stage));
@@ -255,31 +256,29 @@ impl Cure for ByPlan {
         // What all namespaces share is the host's, not the lab's: only a machine made for it has it changed.
         let is_global = |change: &Value| change["namespace"]["inode"].is_null();
         let spares = list(&plan, "changes").iter().any(is_global) && machine::require().is_err();
-        if !list(&plan, "changes").is_empty() && !spares {
+        let is_cured = if !list(&plan, "changes").is_empty() && !spares {
             self.is_applied = true;
             let apply = [&["apply"], &common[..], &["--yes", "--confirm", "verified", "--journal", &journal]].concat();
-            self.judged(stage, self.tcproof(&apply), false)?;
+            let is_cured = self.judged(stage, self.tcproof(&apply), false)?;
             if !self.is_applied {
-                // What did not help, or can't be told to have helped, is taken back; then only the remedy is left.
                 stage.did("taken back".into());
                 self.compare(stage, "what was taken back")?;
-                stage.remedy()?;
-                return Ok(watch.settle.0);
             }
+            is_cured
         } else if stage.scenario.limit.is_some() {
             stage.did(match spares {
                 true => "the plan changes what all namespaces share, so somebody does what else it says".into(),
                 false => "the plan changes no knob; somebody does what it says".into(),
             });
             self.compare(stage, "the plan")?;
-            self.judged(stage, self.tcproof(&[&["verify"], &common[..], &["--netns", &netns]].concat()), true)?;
+            self.judged(stage, self.tcproof(&[&["verify"], &common[..], &["--netns", &netns]].concat()), true)?
         } else {
             stage.did("the plan is empty".into());
             stage.remedy()?;
-            return Ok(watch.settle.0);
-        }
+            return Ok(Some(watch.settle.0));
+        };
         // The verification has watched it settle.
-        Ok(Duration::ZERO)
+        Ok(is_cured.then_some(Duration::ZERO))
     }
 
     fn undo(&mut self, stage: &mut Stage<'_>) -> Result<(), Error> {

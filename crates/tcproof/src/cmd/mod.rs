@@ -22,6 +22,8 @@ mod lab_cure;
 pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
+pub(crate) mod sockets;
+pub(crate) mod undo;
 pub(crate) mod verify;
 
 use std::fs::File;
@@ -55,10 +57,15 @@ impl From<Exit> for ExitCode {
 
 /// Writes to stdout. A reader that has gone (`| head`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_to_reader(text).map(|_| ())
+}
+
+/// Writes to stdout; says whether anybody still reads.
+pub(crate) fn print_to_reader(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("writing to standard output"),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true).context("writing to standard output"),
     }
 }
 

@@ -1,0 +1,123 @@
+//! `tcproof sockets`: count, print; with `--watch`, again and again.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tcproof_core::census::{Census, Method};
+use tcproof_host::census::{Ask, NoExtra, census};
+use tcproof_host::{Root, allow_many_files};
+use tcproof_report::sockets;
+
+use super::{Exit, print_to_reader, style};
+use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
+
+/// How often a wait looks whether it was told to end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs it.
+pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    allow_many_files();
+    let root = Root::with_proc(&args.root)?;
+    let ask = Ask {
+        scope: args.netns.clone(),
+        method: match args.backend {
+            BackendChoice::Auto => None,
+            BackendChoice::Netlink => Some(Method::Netlink),
+            BackendChoice::Bpf => Some(Method::Bpf),
+            BackendChoice::Proc => Some(Method::Proc),
+        },
+        port: args.port,
+        top: args.top as usize,
+        table: args.table as usize,
+        processes: args.by == Some(By::Process),
+    };
+    let Some(every) = args.watch else {
+        let census = census(&root, &ask, &NoExtra)?;
+        print_to_reader(&rendered(&census, args, output))?;
+        return Ok(exit(&census, args.strict).into());
+    };
+    let told_to_end = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("waiting for signals")?;
+    }
+    let in_place = !output.json() && std::io::stdout().is_terminal();
+    let mut first = true;
+    loop {
+        let begun = Instant::now();
+        let census = census(&root, &ask, &NoExtra)?;
+        let mut text = rendered(&census, args, output);
+        if in_place {
+            text = repainted(&text, terminal_rows());
+        } else if !first && !output.json() {
+            text.insert(0, '\n');
+        }
+        first = false;
+        if !print_to_reader(&text)? {
+            return Ok(Exit::Done.into());
+        }
+        while begun.elapsed() < every {
+            if told_to_end.load(Ordering::Relaxed) {
+                return Ok(exit(&census, args.strict).into());
+            }
+            sleep(LOOK.min(every.saturating_sub(begun.elapsed())));
+        }
+    }
+}
+
+fn rendered(census: &Census, args: &SocketsArgs, output: &OutputArgs) -> String {
+    match output.json() {
+        true => sockets::json(census),
+        false => sockets::text(census, &style(output, args.verbose, false)),
+    }
+}
+
+/// Nothing counted is no answer. What is missing beside an answer matters to `--strict` only.
+fn exit(census: &Census, strict: bool) -> Exit {
+    let counted = census.namespaces.values().any(|ns| ns.counted.value().is_some());
+    let whole = census.namespaces.values().all(|ns| ns.counted.value().is_some());
+    match counted {
+        false => Exit::Failed,
+        true if strict && !(whole && census.truncated.is_empty() && census.unseen.is_empty()) => Exit::Unseen,
+        true => Exit::Done,
+    }
+}
+
+fn terminal_rows() -> usize {
+    terminal_size::terminal_size().map_or(24, |(_, rows)| usize::from(rows.0))
+}
+
+/// Over what stood there, line by line: clearing the screen first would flicker. What is longer than the screen would
+/// scroll, and is cut.
+fn repainted(text: &str, rows: usize) -> String {
+    let mut painted = String::from("\x1b[H");
+    let lines: Vec<&str> = text.lines().collect();
+    let room = rows.saturating_sub(1).max(1);
+    let cut = lines.len() > room;
+    for line in lines.iter().take(if cut { room - 1 } else { room }) {
+        painted.push_str(line);
+        painted.push_str("\x1b[K\n");
+    }
+    if cut {
+        painted.push_str(&format!("... {} more lines (--top N for fewer)\x1b[K\n", lines.len() + 1 - room));
+    }
+    painted.push_str("\x1b[J");
+    painted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repainted;
+
+    #[test]
+    fn a_screen_is_painted_over_and_never_scrolls() {
+        assert_eq!(repainted("a\nb\n", 24), "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J");
+        let cut = repainted("1\n2\n3\n4\n5\n", 4);
+        assert_eq!(cut, "\x1b[H1\x1b[K\n2\x1b[K\n... 3 more lines (--top N for fewer)\x1b[K\n\x1b[J");
+        assert_eq!(repainted("1\n2\n", 0).matches('\n').count(), 1);
+    }
+}
