@@ -95,15 +95,11 @@ impl Cure for ByCommand {
         let cure = self.cure.clone();
         self.shell(stage, &cure)?;
         differences(&self.before, &knobs(stage)?).into_iter().for_each(|line| stage.did(line));
-<<<<<<< HEAD
         if self.restart {
             stage.did("the servers listen again, transfers begin anew".into());
             stage.restart()?;
         }
-        Ok(stage.scenario.watch.settle.0)
-=======
         Ok(Some(stage.scenario.watch.settle.0))
->>>>>>> main
     }
 
     fn undo(&mut self, stage: &mut Stage<'_>) -> Result<(), Error> {
