@@ -82,9 +82,9 @@ pub(crate) fn judge(outcome: &Value, against: Against<'_>) -> Cell {
     let (effect, numbers) = if outcome["truth"].is_null() {
         healthy(base, before, after)
     } else if let (Some(base), Some(then), Some(now)) = three(goodput, base, before, after) {
-        (by_goodput(base, now, against.cured), format!("{then:.1} → {now:.1} Mbit/s"))
+        (by_goodput([base, then], now, against.cured), format!("{then:.1} → {now:.1} Mbit/s"))
     } else if let (Some(base), Some(then), Some(now)) = three(rate, base, before, after) {
-        (by_rate(base, now), format!("{then:.0} → {now:.0} a second"))
+        (by_rate([base, then], now), format!("{then:.0} → {now:.0} a second"))
     } else {
         healthy(base, before, after)
     };
@@ -106,21 +106,22 @@ fn rate(measured: &Value) -> Option<f64> {
     Some(measured["symptom"].as_f64()? / measured["seconds"].as_f64().filter(|seconds| *seconds > 0.0)?)
 }
 
-fn by_goodput(before: f64, after: f64, cured: Option<f64>) -> Effect {
+/// Held against both what was before and what would be without it: each is noisy.
+fn by_goodput(others: [f64; 2], now: f64, cured: Option<f64>) -> Effect {
     match cured {
-        Some(cured) if after >= cured * AS_GOOD => Effect::Cures,
-        _ if after > before * MORE && after > before + 0.1 => Effect::Better,
-        _ if after * MORE < before => Effect::Worse,
+        Some(cured) if now >= cured * AS_GOOD => Effect::Cures,
+        _ if others.iter().all(|other| now > other * MORE && now > other + 0.1) => Effect::Better,
+        _ if others.iter().all(|other| now * MORE < *other) => Effect::Worse,
         _ => Effect::Nothing,
     }
 }
 
-fn by_rate(before: f64, after: f64) -> Effect {
-    match after {
-        after if after <= before * GONE => Effect::Cures,
-        after if after * MORE < before => Effect::Better,
-        after if after > before * MORE => Effect::Worse,
-        _ => Effect::Nothing,
+fn by_rate(others: [f64; 2], now: f64) -> Effect {
+    match () {
+        () if others.iter().all(|other| now <= other * GONE) => Effect::Cures,
+        () if others.iter().all(|other| now * MORE < *other) => Effect::Better,
+        () if others.iter().all(|other| now > other * MORE) => Effect::Worse,
+        () => Effect::Nothing,
     }
 }
 

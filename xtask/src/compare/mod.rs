@@ -29,7 +29,6 @@ const SCENARIOS: &[&str] = &[
     "receive-window-buffer-max",
     "send-buffer-max",
     "congestion-slow-start-after-idle",
-    "keepalive-unacked",
     "path-mtu-black-hole",
     "mptcp-disabled",
     "accept-queue-paced",
