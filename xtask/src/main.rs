@@ -2,6 +2,7 @@
 
 mod bench;
 mod bpf;
+mod compare;
 mod faults;
 mod fuzz;
 mod new_limit;
@@ -44,6 +45,8 @@ enum Task {
     Bpf(bpf::Args),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
+    /// Cures the lab's failures by tcproof, by the list of the articles and by tuned's profiles, and says who did what
+    Compare(compare::Args),
     /// Puts faults into the middle of changes, also by emulated machines whose power fails, and keeps the table in bench/runs
     Faults(faults::Args),
     /// Feeds random input to a reader of what may be hostile
@@ -80,6 +83,7 @@ fn main() -> Result<ExitCode> {
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
         Task::Bpf(args) => bpf::run(&workspace(), &target(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
+        Task::Compare(args) => compare::run(&workspace(), &args),
         Task::Faults(args) => faults::run(&workspace(), &target(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),
