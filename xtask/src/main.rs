@@ -1,6 +1,8 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod bpf;
+mod compare;
 mod faults;
 mod fuzz;
 mod new_limit;
@@ -39,8 +41,12 @@ enum Task {
     Bench(bench::Args),
     /// Measures CPU time and peak memory of `tcproof lint` on many lines
     BenchLint(bench::LintArgs),
+    /// Makes the eBPF programs' skeletons from their sources, by clang and libbpf
+    Bpf(bpf::Args),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
+    /// Cures the lab's failures by tcproof, by the list of the articles and by tuned's profiles, and says who did what
+    Compare(compare::Args),
     /// Puts faults into the middle of changes, also by emulated machines whose power fails, and keeps the table in bench/runs
     Faults(faults::Args),
     /// Feeds random input to a reader of what may be hostile
@@ -75,7 +81,9 @@ fn main() -> Result<ExitCode> {
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
+        Task::Bpf(args) => bpf::run(&workspace(), &target(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
+        Task::Compare(args) => compare::run(&workspace(), &args),
         Task::Faults(args) => faults::run(&workspace(), &target(), &args),
         Task::Fuzz(args) => fuzz::run(&workspace(), &target(), &args),
         Task::VmGuest => vm::guest(),

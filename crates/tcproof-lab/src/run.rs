@@ -145,6 +145,20 @@ impl Stage<'_> {
         act(self.scenario, self.lab, self.workers)
     }
 
+    /// What a restart of the services does: every server listens again, and transfers begin anew.
+    ///
+    /// # Errors
+    /// The lab's own.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        let Self { scenario, lab, workers, .. } = self;
+        scenario.server.iter().try_for_each(|server| workers.tell(&server.name, &Command::Relisten))?;
+        for load in scenario.load.iter().filter(|load| load.kind.is_bulk()) {
+            workers.stop(&load.name);
+            start_load(scenario, lab, workers, load.clone(), false)?;
+        }
+        Ok(())
+    }
+
     /// All of the remedy.
     ///
     /// # Errors

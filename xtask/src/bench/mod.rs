@@ -111,7 +111,7 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
 }
 
 /// Builds the binary that people run.
-fn release_binary(workspace: &Path) -> Result<String> {
+pub(crate) fn release_binary(workspace: &Path) -> Result<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo).args(["build", "--release", "-p", "tcproof"]).current_dir(workspace).status()?;
     ensure!(status.success(), "cargo build --release failed");

@@ -64,13 +64,16 @@ struct How {
     /// Take that cure back by this command; then every knob must be what it was
     #[arg(long, value_name = "COMMAND", requires = "cure")]
     undo: Option<String>,
+    /// Then the servers listen again and transfers begin anew, as after the restart that some changed knobs want
+    #[arg(long, requires = "cure")]
+    restart: bool,
 }
 
 impl How {
     fn cure(&self) -> Result<Option<Box<dyn Cure>>> {
         Ok(match &self.cure {
             _ if self.apply => Some(Box::new(ByPlan::new().context("making a folder for the plan")?)),
-            Some(command) => Some(Box::new(ByCommand::new(command.clone(), self.undo.clone()))),
+            Some(command) => Some(Box::new(ByCommand::new(command.clone(), self.undo.clone(), self.restart))),
             None => None,
         })
     }

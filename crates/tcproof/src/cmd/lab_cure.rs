@@ -64,13 +64,15 @@ pub(crate) struct ByCommand {
     pub(crate) cure: String,
     /// What takes it back.
     pub(crate) undo: Option<String>,
+    /// Whether the services are restarted after it.
+    pub(crate) restart: bool,
     /// The knobs before it.
     before: Knobs,
 }
 
 impl ByCommand {
-    pub(crate) fn new(cure: String, undo: Option<String>) -> Self {
-        Self { cure, undo, before: Knobs::new() }
+    pub(crate) fn new(cure: String, undo: Option<String>, restart: bool) -> Self {
+        Self { cure, undo, restart, before: Knobs::new() }
     }
 
     fn shell(&mut self, stage: &mut Stage<'_>, command: &str) -> Result<(), Error> {
@@ -93,6 +95,10 @@ impl Cure for ByCommand {
         let cure = self.cure.clone();
         self.shell(stage, &cure)?;
         differences(&self.before, &knobs(stage)?).into_iter().for_each(|line| stage.did(line));
+        if self.restart {
+            stage.did("the servers listen again, transfers begin anew".into());
+            stage.restart()?;
+        }
         Ok(Some(stage.scenario.watch.settle.0))
     }
 
