@@ -355,7 +355,7 @@ fn knobs_that_turn_read_only() {
         &place,
         &format!(
             "{bind}$T apply {plan} --yes --confirm 4s --journal {journal} &\n\
-             until grep -q 71234567 /proc/sys/net/ipv4/tcp_rmem; do sleep 0.05; done\n\
+             until grep -q 71234567 /proc/sys/net/ipv4/tcp_rmem; do kill -0 $! || exit 6; sleep 0.05; done\n\
              turn ro\nwait $! && exit 9 || code=$?\n$T rollback m-2 --journal {journal} && exit 8 || echo again $?\n\
              turn rw\n$T rollback m-2 --journal {journal} || exit 7\nexit $code"
         ),
