@@ -17,7 +17,7 @@ use tcproof_core::Absent;
 use tcproof_core::snapshot::Flow;
 
 pub use message::{Socket, dump_messages};
-pub use request::{Extensions, Half, Ports, Request, States};
+pub use request::{Extensions, Ports, Request, States};
 pub use tcp_info::{Moved, moved, sample};
 
 /// The kernel fills at most 32 KiB of a dump's buffer; a larger one saves nothing.
@@ -221,22 +221,6 @@ mod tests {
         assert!(count(all, &[]).contains(&server));
         let others = count(all, &[7, server, 9]);
         assert!(others.contains(&port) && !others.contains(&server));
-        // Each is in one of two halves.
-        let half = |half: Half| {
-            let mut ports_seen = Vec::new();
-            let request = Request::tcp(States::ALL_BUT_LISTEN).half(half);
-            Diag::open().unwrap().dump(&request, |s| ports_seen.push((s.local().port, s.remote().port))).unwrap();
-            ports_seen
-        };
-        let highest = port.max(server);
-        for at in [1, port, server, highest, highest + 1, u16::MAX] {
-            let (below, others) = (half(Half::Below(at)), half(Half::NotBelow(at)));
-            for ours in [(port, server), (server, port)] {
-                assert_eq!((below.contains(&ours), others.contains(&ours)), (highest < at, highest >= at), "{at}");
-            }
-            assert!(below.iter().all(|(local, remote)| local.max(remote) < &at));
-            assert!(others.iter().all(|(local, remote)| local.max(remote) >= &at));
-        }
         // More than the kernel is asked to leave out.
         let many: Vec<u16> = (1..=1_000).collect();
         assert!(count(all, &many).contains(&port));

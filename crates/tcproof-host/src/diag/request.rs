@@ -19,9 +19,6 @@ const IPPROTO_MPTCP: u32 = 262;
 /// Bytecode `INET_DIAG_BC_S_GE` and `_S_LE`: compare the local port.
 const S_GE: u8 = 2;
 const S_LE: u8 = 3;
-/// The same of the remote port.
-const D_GE: u8 = 4;
-const D_LE: u8 = 5;
 
 /// A set of TCP states (`1 << state`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +76,6 @@ pub struct Ports {
     pub high: u16,
 }
 
-/// One of two parts of all connections: by whether one of their ports is at least so high. An ephemeral port is evenly
-/// spread over its range, so its middle parts them about evenly, whichever end it stands at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// Both ports are below.
-    Below(u16),
-    /// One port is not.
-    NotBelow(u16),
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Table {
     Tcp,
@@ -105,13 +92,12 @@ pub struct Request {
     states: States,
     extensions: Extensions,
     local_ports: Option<(Ports, Vec<u16>)>,
-    half: Option<Half>,
 }
 
 impl Request {
     /// TCP sockets of both families in these states, in one walk.
     pub fn tcp(states: States) -> Self {
-        Self { table: Table::Tcp, states, extensions: Extensions::default(), local_ports: None, half: None }
+        Self { table: Table::Tcp, states, extensions: Extensions::default(), local_ports: None }
     }
 
     /// MPTCP sockets of one family (`AF_INET`, `AF_INET6`).
@@ -132,12 +118,6 @@ impl Request {
         // Port 0 is nobody's, and the largest has nothing above it to compare with.
         let except = inside.filter(|port| (1..u16::MAX).contains(port)).take(MOST_EXCEPTIONS).collect();
         self.local_ports = Some((ports, except));
-        self
-    }
-
-    /// Only that part of them; the kernel leaves the others out, so that two walks at once each send half.
-    pub fn half(mut self, half: Half) -> Self {
-        self.half = Some(half);
         self
     }
 
@@ -164,9 +144,6 @@ impl Request {
         };
         if let Some((ports, except)) = &self.local_ports {
             attribute(&mut bytes, INET_DIAG_REQ_BYTECODE, &port_filter(*ports, except));
-        }
-        if let Some(half) = self.half {
-            attribute(&mut bytes, INET_DIAG_REQ_BYTECODE, &half_filter(half));
         }
         let length = u32::try_from(bytes.len()).expect("a request is a few hundred bytes");
         bytes[0..4].copy_from_slice(&length.to_ne_bytes());
@@ -217,28 +194,6 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);
-}
-
-/// Two comparisons; the first one's way of those that hold leads through the second, as the kernel wants it (below).
-fn half_filter(half: Half) -> Vec<u8> {
-    const ACCEPT: u16 = 2 * COMPARISON;
-    const REJECT: u16 = 2 * COMPARISON + 4;
-    let at = match half {
-        Half::Below(at) | Half::NotBelow(at) => at.max(1),
-    };
-    // A local port that is not below decides; else the remote one does.
-    let (else_, second, port) = match half {
-        Half::Below(_) => (REJECT, D_LE, at - 1),
-        Half::NotBelow(_) => (ACCEPT, D_GE, at),
-    };
-    let mut code = Vec::new();
-    for (kind, else_, port) in [(S_LE, else_, at - 1), (second, REJECT - COMPARISON, port)] {
-        code.extend([kind, COMPARISON as u8]);
-        code.extend(else_.to_ne_bytes());
-        code.extend([0, 0]);
-        code.extend(port.to_ne_bytes());
-    }
-    code
 }
 
 /// Operation of inet_diag bytecode that goes on elsewhere.
