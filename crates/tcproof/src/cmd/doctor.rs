@@ -6,10 +6,11 @@ use tcproof_host::doctor::{Sight, look};
 
 use super::{Exit, print, style};
 use crate::cli::{DoctorArgs, OutputArgs};
+use crate::ebpf::Ebpf;
 
 /// Runs it.
 pub(crate) fn run(args: &DoctorArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let sights: Vec<Sight> = look(&args.root, None)?;
+    let sights: Vec<Sight> = look(&args.root, Some(&Ebpf))?;
     let rows: Vec<_> = sights.iter().map(|sight| (sight.what.as_str(), &sight.seen)).collect();
     let text = match output.json() {
         true => tcproof_report::doctor::json(&rows),
