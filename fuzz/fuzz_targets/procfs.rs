@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tcproof_host::procfs::{
-    cgroup, cpu_table, dev, interrupts, limits, netstat, numbers, snmp6, sockstat, softirqs, softnet, stat, stat::USER_HZ,
+    cgroup, cpu_table, dev, interrupts, limits, netstat, numbers, snmp6, sockstat, softirqs, softnet, stat, stat::USER_HZ, tcp,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -25,4 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = stat::host(&text, place, USER_HZ);
     let _ = stat::cpus(&text, place, USER_HZ);
     let _ = stat::process(&text, place, USER_HZ);
+    let mut lines = tcp::Lines::new(place);
+    // Pieces end anywhere.
+    let (front, back) = bytes.split_at(bytes.len() / 2);
+    let _ = lines.feed(front, &mut |_| {}).and_then(|()| lines.feed(back, &mut |_| {}));
+    let _ = lines.finish();
 });

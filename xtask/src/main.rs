@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
 mod bench;
+mod bpf;
 mod compare;
 mod faults;
 mod fuzz;
@@ -40,6 +41,8 @@ enum Task {
     Bench(bench::Args),
     /// Measures CPU time and peak memory of `tcproof lint` on many lines
     BenchLint(bench::LintArgs),
+    /// Makes the eBPF programs' skeletons from their sources, by clang and libbpf
+    Bpf(bpf::Args),
     /// Runs the lab on other kernels, and with the knobs that no network namespace has, in emulated machines
     Vm(vm::Args),
     /// Cures the lab's failures by tcproof, by the list of the articles and by tuned's profiles, and says who did what
@@ -78,6 +81,7 @@ fn main() -> Result<ExitCode> {
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),
+        Task::Bpf(args) => bpf::run(&workspace(), &target(), &args),
         Task::Vm(args) => vm::run(&workspace(), &target(), &args),
         Task::Compare(args) => compare::run(&workspace(), &args),
         Task::Faults(args) => faults::run(&workspace(), &target(), &args),

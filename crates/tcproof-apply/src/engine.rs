@@ -229,11 +229,12 @@ impl Surroundings {
         let (mut steps, mut drifted) = (Vec::new(), Vec::new());
         for change in &plan.changes {
             let (namespace, key) = (&change.namespace, &change.knob);
-            match knob::read(&self.root, namespace, key) {
-                Ok(old) if knobs::by_key(key).is_some_and(|knob| knob.kind.is_same(&old, &change.from)) => {
-                    steps.push(Step { namespace: namespace.clone(), knob: key.clone(), old, new: change.to.clone() });
+            match knob::look(&self.root, namespace, key) {
+                Ok((old, cookie)) if knobs::by_key(key).is_some_and(|knob| knob.kind.is_same(&old, &change.from)) => {
+                    let (namespace, knob, new) = (namespace.clone(), key.clone(), change.to.clone());
+                    steps.push(Step { namespace, cookie, knob, old, new });
                 }
-                Ok(old) => drifted.push(format!("{key} in {} is {old:?}, not {:?}", namespace.name, change.from)),
+                Ok((old, _)) => drifted.push(format!("{key} in {} is {old:?}, not {:?}", namespace.name, change.from)),
                 Err(trouble) => drifted.push(trouble.to_string()),
             }
         }
@@ -254,7 +255,7 @@ impl Surroundings {
     }
 
     fn write(&self, step: &Step) -> Result<(), Trouble> {
-        knob::write(&self.root, &step.namespace, &step.knob, &step.new)
+        knob::write(&self.root, step, &step.new)
     }
 
     /// Takes steps back and records it. That the record fails keeps no step from being taken back.
@@ -296,6 +297,8 @@ impl Surroundings {
                 return Undone::Failed("the initial network namespace can't be seen from here".into());
             };
             step.namespace.inode = Some(initial.0);
+            // Of another boot.
+            step.cookie = None;
         }
         match self.restore(&step, force) {
             // Boot set something else: our value is gone.
@@ -305,7 +308,7 @@ impl Surroundings {
     }
 
     fn restore(&self, step: &Step, force: bool) -> Undone {
-        let is = match knob::read(&self.root, &step.namespace, &step.knob) {
+        let is = match knob::read(&self.root, step) {
             Ok(is) => is,
             Err(Trouble::Gone(_)) => return Undone::Gone,
             Err(Trouble::Refused(why)) => return Undone::Failed(why),
@@ -317,7 +320,7 @@ impl Surroundings {
         if !is_ours && !force {
             return Undone::ChangedByOthers(is);
         }
-        match knob::write(&self.root, &step.namespace, &step.knob, &step.old) {
+        match knob::write(&self.root, step, &step.old) {
             Ok(()) => Undone::Restored,
             Err(Trouble::Gone(_)) => Undone::Gone,
             Err(Trouble::Refused(why)) => Undone::Failed(why),

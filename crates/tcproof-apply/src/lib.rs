@@ -9,4 +9,4 @@ pub mod persist;
 
 pub use engine::{Error, Rollback, Surroundings};
 pub use file::{Error as FileError, put, replace};
-pub use knob::{Trouble, read};
+pub use knob::Trouble;

@@ -107,6 +107,9 @@ pub struct Persist {
 pub struct Step {
     /// Where.
     pub namespace: Namespace,
+    /// That namespace's cookie, as far as it has one: another one may have its inode by the time when it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
     /// The knob's key.
     pub knob: String,
     /// What was read before, byte for byte.
@@ -255,6 +258,7 @@ mod tests {
     fn open() -> Open {
         let step = |knob: &str| Step {
             namespace: Namespace { name: "web".into(), inode: Some(7) },
+            cookie: None,
             knob: knob.into(),
             old: "1".into(),
             new: "2".into(),

@@ -4,6 +4,7 @@
 pub mod census;
 mod cgroup;
 mod cgroup_memory;
+mod cookie;
 pub mod diag;
 pub mod doctor;
 pub mod ethtool;
@@ -28,6 +29,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cookie::netns_cookie;
 pub use everywhere::{Everywhere, counter, everywhere, knob, namespaces, within};
 pub use netns::initial_netns;
 pub use observe::observe;

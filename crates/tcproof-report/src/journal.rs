@@ -39,7 +39,7 @@ pub fn text(lines: &[Line], style: &Style) -> String {
                 Some(how) => format!("  ({})", in_words(how)),
                 None => String::new(),
             };
-            let Step { knob, old, new, namespace } = step;
+            let Step { knob, old, new, namespace, .. } = step;
             let text = format!("{knob} in {}: {} → {new}{undone}", namespace.name, old.replace('\t', " "));
             screen.row(&[Cell::blank(4)], Role::Plain, &text);
         }

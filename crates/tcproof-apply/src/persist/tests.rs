@@ -396,6 +396,7 @@ proptest! {
             let blocks = plan.changes.iter().map(|change| block(plan, change, "now")).collect();
             let step = |change: &Change| tcproof_core::journal::Step {
                 namespace: change.namespace.clone(),
+                cookie: None,
                 knob: change.knob.clone(),
                 old: change.from.clone(),
                 new: change.to.clone(),

@@ -44,8 +44,9 @@ impl Backend for Netlink<'_> {
 /// A walk that fails leaves nothing in the tally.
 fn walk(diag: &mut Diag, place: &Place, tally: &mut Tally) -> Result<(), Absent> {
     let mut here = Tally::new(tally.bounds());
-    let mut counts = here.place(place);
+    let mut counts = here.place(place).fold();
     diag.dump(&Request::tcp(States::ALL_BUT_LISTEN), |socket| counts.add(&seen(socket)))?;
+    drop(counts);
     tally.merge(here);
     Ok(())
 }
@@ -58,5 +59,29 @@ fn seen(socket: &Socket<'_>) -> Seen {
         remote: socket.remote(),
         inode: socket.inode(),
         cgroup: socket.cgroup_id(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcproof_core::census::{Bounds, PortRange};
+
+    #[test]
+    fn without_tcp_diag_there_is_no_count_and_one_lost_namespace_is_not_all() {
+        let place = |n| Place { netns: NetnsId(n), listening: vec![], ephemeral: PortRange::DEFAULT };
+        let places = [place(1), place(2)];
+        let refused = || Err(Absent::not_in_kernel("sock_diag"));
+        let (mut one, mut other) = (refused(), refused());
+        let mut tally = Tally::new(Bounds::default());
+        let mut netlink = Netlink::new(vec![(NetnsId(1), &mut one), (NetnsId(2), &mut other)]);
+        assert_eq!(netlink.count(&places, &mut tally), refused().map(|_: Diag| ()));
+        assert!(tally.namespaces().is_empty());
+
+        let (mut one, mut other) = (Diag::open(), refused());
+        let mut netlink = Netlink::new(vec![(NetnsId(1), &mut one), (NetnsId(2), &mut other)]);
+        assert_eq!(netlink.count(&places, &mut tally), Ok(()));
+        assert!(tally.namespaces()[&NetnsId(1)].value().is_some());
+        assert!(tally.namespaces()[&NetnsId(2)].absent().is_some());
     }
 }

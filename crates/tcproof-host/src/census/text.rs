@@ -57,12 +57,15 @@ fn walk(root: &Root, place: &Place, tally: &mut Tally) -> Result<(), Absent> {
         place.listening = ports.into_iter().collect();
     }
     let mut here = Tally::new(tally.bounds());
-    let mut counts = here.place(&place);
+    let mut listening = 0;
+    let mut counts = here.place(&place).fold();
     let no_six = files(root, &mut |seen| match State::of_number(seen.state) {
-        Some(State::Listen) if by_text => counts.states(State::Listen, false, 1),
-        Some(State::Listen | State::Close) => {}
+        Some(State::Listen) => listening += u32::from(by_text),
+        Some(State::Close) => {}
         _ => counts.add(seen),
     })?;
+    drop(counts);
+    here.place(&place).states(State::Listen, false, listening);
     here.unseen("control groups of sockets", Absent::not_in_kernel("control groups in /proc/net/tcp"));
     if let Some(why) = no_six {
         here.unseen("IPv6 sockets", why);

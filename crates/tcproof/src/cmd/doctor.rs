@@ -2,14 +2,19 @@
 
 use std::process::ExitCode;
 
+use tcproof_host::Root;
+use tcproof_host::census::Extra;
 use tcproof_host::doctor::{Sight, look};
 
 use super::{Exit, print, style};
 use crate::cli::{DoctorArgs, OutputArgs};
+use crate::ebpf::Ebpf;
 
 /// Runs it.
 pub(crate) fn run(args: &DoctorArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let sights: Vec<Sight> = look(&args.root, None)?;
+    // No kernel stands behind a directory.
+    let is_live = Root::new(&args.root).is_live();
+    let sights: Vec<Sight> = look(&args.root, is_live.then_some(&Ebpf as &dyn Extra))?;
     let rows: Vec<_> = sights.iter().map(|sight| (sight.what.as_str(), &sight.seen)).collect();
     let text = match output.json() {
         true => tcproof_report::doctor::json(&rows),

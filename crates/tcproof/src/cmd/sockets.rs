@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tcproof_core::census::{Census, Method};
-use tcproof_host::census::{Ask, NoExtra, census};
+use tcproof_host::census::{Ask, census};
 use tcproof_host::{Root, allow_many_files};
 use tcproof_report::sockets;
 
 use super::{Exit, print_to_reader, style};
 use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
+use crate::ebpf::Ebpf;
 
 /// How often a wait looks whether it was told to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
         processes: args.by == Some(By::Process),
     };
     let Some(every) = args.watch else {
-        let census = census(&root, &ask, &NoExtra)?;
+        let census = census(&root, &ask, &Ebpf)?;
         print_to_reader(&rendered(&census, args, output))?;
         return Ok(exit(&census, args.strict).into());
     };
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
     let mut first = true;
     loop {
         let begun = Instant::now();
-        let census = census(&root, &ask, &NoExtra)?;
+        let census = census(&root, &ask, &Ebpf)?;
         let mut text = rendered(&census, args, output);
         if in_place {
             text = repainted(&text, terminal_rows());

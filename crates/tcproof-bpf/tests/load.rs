@@ -1,0 +1,140 @@
+//! Every skeleton against the running kernel, with and without permission, and the committed files against their sums.
+
+#![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use sha2::{Digest, Sha256};
+use tcproof_bpf::walk::Walk;
+use tcproof_bpf::{Refused, Skeleton, programs};
+use tcproof_core::Absent;
+
+/// Set for the run of a test without capabilities, in a process of its own.
+const WITHOUT: &str = "TCPROOF_BPF_TEST_WITHOUT";
+
+/// Says on stderr, also where the harness keeps what tests print, what could not be tried.
+fn skip(why: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("SKIP: {why}\n").as_bytes());
+}
+
+/// Whether eBPF may be loaded here at all; else says why.
+fn allowed() -> bool {
+    match Walk::load() {
+        Err(why @ (Refused::Permission | Refused::Forbidden { .. } | Refused::NoSyscall | Refused::TooOld { .. })) => {
+            skip(&why.to_string());
+            false
+        }
+        _ => true,
+    }
+}
+
+#[test]
+fn what_is_committed_is_what_was_made() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+    let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let mut named = Vec::new();
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").unwrap();
+        let mut is = String::new();
+        for byte in Sha256::digest(fs::read(folder.join(name)).unwrap()) {
+            write!(is, "{byte:02x}").unwrap();
+        }
+        assert_eq!(is, sum, "{name} changed: `cargo xtask bpf` makes the skeletons again");
+        named.push(name.to_owned());
+    }
+    let mut there: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    there.retain(|name| name != "SHA256SUMS");
+    named.sort();
+    there.sort();
+    assert_eq!(named, there);
+}
+
+#[test]
+fn every_skeleton_loads() {
+    if !allowed() {
+        return;
+    }
+    for skeleton in programs::ALL {
+        if let Err(why) = skeleton.load() {
+            panic!("{}: {why}\n{}", skeleton.name, why.log());
+        }
+    }
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/thread-self/fd").unwrap().count()
+}
+
+/// In a process of its own: other tests open files.
+fn alone(test: &str, without: &str) -> ExitStatus {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env(WITHOUT, without)
+        .status()
+        .unwrap()
+}
+
+#[test]
+fn nothing_is_left_open_by_loads_that_end_well_or_badly() {
+    if allowed() {
+        assert!(alone("leaks", "").success());
+    }
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn leaks() {
+    let broken: Vec<&'static Skeleton> = programs::ALL.iter().flat_map(|good| good.broken()).collect();
+    let mut reasons = Vec::new();
+    let before = descriptors();
+    for round in 0..50 {
+        for skeleton in &broken {
+            let why = skeleton.load().expect_err("a broken one loads");
+            if round == 0 {
+                reasons.push(why.to_string());
+            }
+        }
+        for skeleton in programs::ALL {
+            skeleton.load().unwrap();
+        }
+    }
+    assert_eq!(descriptors(), before);
+    // The loader itself, and what it loads.
+    assert!(reasons.len() >= 4, "{reasons:?}");
+}
+
+#[test]
+fn without_permission_it_says_so_quietly() {
+    if rustix::process::geteuid().is_root() {
+        for without in ["all", "perfmon"] {
+            assert!(alone("unprivileged", without).success(), "without {without}");
+        }
+    } else {
+        unprivileged();
+    }
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn unprivileged() {
+    let kept = match std::env::var(WITHOUT).as_deref() {
+        Ok("perfmon") => CapabilitySet::BPF,
+        _ => CapabilitySet::empty(),
+    };
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: none }).unwrap();
+    for skeleton in programs::ALL {
+        let why = skeleton.load().expect_err("loaded without permission");
+        match Absent::from(why) {
+            Absent::Permission { needs, .. } => assert!(needs.contains("CAP_PERFMON"), "{needs}"),
+            // A kernel that could not load it with permission either.
+            Absent::NotInKernel { .. } => {}
+            other => panic!("{}: {other}", skeleton.name),
+        }
+    }
+}
