@@ -276,7 +276,9 @@ fn agree(buckets: Option<u32>) {
         rows.map(|(_, of)| of.states.of(State::TimeWait)).sum()
     };
     for (crowd, each) in crowds.iter().zip([200, 100, 100, 100, 0]) {
-        assert_eq!((of(port(crowd), End::Remote), of(port(crowd), End::Local)), (each, each));
+        // Some end at both ends at once, on a slow machine more: then both are in TIME_WAIT.
+        let both = (of(port(crowd), End::Remote), of(port(crowd), End::Local));
+        assert!(both.0 >= each && both.1 >= each, "{both:?}");
     }
 
     for (only, threads) in [(true, 1), (false, 1), (true, 2), (false, 8)] {

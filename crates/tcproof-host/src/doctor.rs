@@ -113,7 +113,7 @@ fn backends(root: &Root, extra: Option<&dyn Extra>, add: &mut impl FnMut(&str, R
     let extra_is_there = extra.map(|extra| extra.backend(&[]).map(|_| ()));
     let own = namespace::sockstat(root)
         .map(|values| ["TCP.inuse", "TCP6.inuse", "TCP.tw"].iter().filter_map(|name| values.get(*name)).sum());
-    let there = extra_is_there.clone().unwrap_or_else(|| Err(Absent::NotNeeded));
+    let there = extra_is_there.clone().unwrap_or(Err(Absent::NotNeeded));
     let (methods, because) = choose(None, &own.into(), &there);
     let first = methods.first().map_or_else(String::new, Method::to_string);
     add("counting sockets (tcproof sockets)", Reading::Present(format!("by {first}: {because}")));

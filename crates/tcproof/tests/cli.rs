@@ -269,7 +269,8 @@ fn many_listeners() -> Result<Vec<TcpListener>, String> {
 fn help_of_every_verb() {
     insta::assert_snapshot!("help", stdout(["--help"]));
     insta::assert_snapshot!("help_short", stdout(["-h"]));
-    let verbs = ["check", "path", "sockets", "explain", "lint", "apply", "confirm", "rollback", "journal", "doctor"];
+    let verbs =
+        ["check", "path", "sockets", "explain", "lint", "apply", "verify", "confirm", "rollback", "journal", "doctor"];
     for verb in verbs.into_iter().chain(["lab", "schema", "completions", "man"]) {
         insta::assert_snapshot!(format!("help_{verb}"), stdout([verb, "--help"]));
     }
@@ -310,6 +311,7 @@ fn the_manual_page_has_every_verb_and_nothing_hidden() {
     LINT
     PLAN
     APPLY
+    VERIFY
     CONFIRM
     ROLLBACK
     JOURNAL

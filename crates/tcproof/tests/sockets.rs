@@ -233,7 +233,10 @@ fn a_table_that_is_too_small_is_said_and_nothing_is_missing_in_the_totals() {
 fn half_open_requests_are_one_row_and_sockstat_agrees() {
     const SYNS: u64 = 50;
     let (Some(namespace), Some(flooding)) = (namespace(), namespace()) else { return };
-    let at = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 8004);
+    // Reserved for benchmarks (RFC 2544).
+    const NOBODY: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+    const NOBODYS_PREFIX: u8 = 15;
+    let (at, other) = (SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 8004), Ipv4Addr::new(10, 9, 0, 2));
     let link = |here: &str, address: Ipv4Addr| {
         rtnl::up(here).expect("up");
         rtnl::add_address(here, address.into(), 16).expect("an address");
@@ -241,20 +244,23 @@ fn half_open_requests_are_one_row_and_sockstat_agrees() {
     let listener = namespace.run_in(|| {
         rtnl::veth_pair("v0", "v1", flooding.fd()).expect("a pair of devices");
         link("v0", *at.ip());
+        rtnl::add_route(NOBODY.into(), NOBODYS_PREFIX, other.into()).expect("a route");
         TcpListener::bind(at).expect("a free port")
     });
-    // The sources are neighbours that do not exist: the SYN-ACKs to them end in silence.
+    // The SYN-ACKs end in silence behind the other end: that a neighbour is missing would be told after seconds, and the
+    // requests be dropped (`tcp_req_err`).
     let flood = SynFlood {
         target: at,
-        sources: Ipv4Addr::new(10, 9, 128, 0),
-        prefix: 17,
+        sources: NOBODY,
+        prefix: NOBODYS_PREFIX,
         rate: 1_000,
         count: SYNS,
         within: PATIENCE,
         seed: 1,
     };
     let sent = flooding.run_in(|| {
-        link("v1", Ipv4Addr::new(10, 9, 0, 2));
+        link("v1", other);
+        rtnl::add_blackhole(NOBODY.into(), NOBODYS_PREFIX).expect("a route");
         rtnl::wait_until_running("v1", PATIENCE).expect("it runs");
         flood.run(|| false).expect("it sends")
     });

@@ -34,7 +34,6 @@ const SCENARIOS: &[&str] = &[
     "accept-queue-paced",
     "receive-window-reader-slow",
     "loss-path-cubic",
-    "close-wait-leak",
     "many-time-wait",
 ];
 /// The column of those who do nothing else.

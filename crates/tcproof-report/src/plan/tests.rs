@@ -145,7 +145,7 @@ fn what_comes_next_depends_on_what_is_known() {
     insta::assert_snapshot!(last(&full, Verdict::Limiting, Some("p.toml")), @"NEXT      read p.toml, then `tcproof apply p.toml`");
     insta::assert_snapshot!(last(&made(&[]), Verdict::Clear, None), @"nothing to change: nothing limits TCP here");
     insta::assert_snapshot!(last(&made(&[]), Verdict::Unknown, None), @"nothing to change is known, as nothing could be judged: tcproof doctor says why");
-    insta::assert_snapshot!(last(&made(&findings()[5..]), Verdict::Limiting, None), @"          helps is done by hand, above");
+    insta::assert_snapshot!(last(&made(&findings()[5..]), Verdict::Limiting, None), @"          after it");
     insta::assert_snapshot!(last(&made(&findings()[4..5]), Verdict::Limiting, None), @"NEXT      nothing for `tcproof apply`: no kernel knob is to be changed");
     let elsewhere = plan(&findings(), &Making::default());
     insta::assert_snapshot!(last(&elsewhere, Verdict::Limiting, None), @"          made on the host itself");

@@ -6,9 +6,9 @@ use tcproof_host::Root;
 use tcproof_host::census::Extra;
 use tcproof_host::doctor::{Sight, look};
 
-use super::ebpf::Ebpf;
 use super::{Exit, print, style};
 use crate::cli::{DoctorArgs, OutputArgs};
+use crate::ebpf::Ebpf;
 
 /// Runs it.
 pub(crate) fn run(args: &DoctorArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {

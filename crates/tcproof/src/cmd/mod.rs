@@ -14,7 +14,6 @@ pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod confirm;
 pub(crate) mod doctor;
-mod ebpf;
 pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod journal;

@@ -13,9 +13,9 @@ use tcproof_host::census::{Ask, census};
 use tcproof_host::{Root, allow_many_files};
 use tcproof_report::sockets;
 
-use super::ebpf::Ebpf;
 use super::{Exit, print_to_reader, style};
 use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
+use crate::ebpf::Ebpf;
 
 /// How often a wait looks whether it was told to end.
 const LOOK: Duration = Duration::from_millis(50);

@@ -82,8 +82,15 @@ fn plan_of(findings: &[tcproof_core::Finding]) -> Plan {
 /// The namespaces in which a plan changes something, called as it calls them; all where that exists once per kernel.
 pub(crate) fn scope_of(plan: &Plan) -> Scope {
     let known = |change: &Change| Some((change.namespace.name.clone(), NetnsId(change.namespace.inode?)));
-    let known: Option<Vec<_>> = plan.changes.iter().map(known).collect();
-    known.filter(|known| !known.is_empty()).map_or(Scope::All, Scope::Known)
+    let mut known: Vec<_> = plan.changes.iter().filter_map(known).collect();
+    let is_global = plan.changes.iter().any(|change| change.namespace.inode.is_none());
+    if known.is_empty() || is_global {
+        // One that was asked for by its inode (--netns) has that for a name, and would have another one among all.
+        let names = plan.findings.iter().filter_map(|reason| reason.subject.netns());
+        known.extend(names.filter_map(|name| Some((name.to_string(), NetnsId(name.parse().ok()?)))));
+        return Scope::Several(vec![Scope::Known(known), Scope::All]);
+    }
+    Scope::Known(known)
 }
 
 /// One window.
@@ -152,4 +159,30 @@ pub(crate) fn show(verification: &Verification, output: &OutputArgs) -> anyhow::
         true => report::json(verification),
         false => report::text(verification, &style(output, false, false)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcproof_core::plan::Making;
+    use tcproof_core::{Finding, Remedy};
+
+    fn scope(netns: &str, knob: &str, from: &str, to: &str, inode: u64) -> Scope {
+        let json = r#"{"limit": "accept-queue", "state": "limiting", "cause": "x", "confidence": "proven", "summary": "x",
+            "subject": {"kind": "netns", "netns": "NETNS"}, "evidence": [], "ruled_out": [], "remedies": []}"#;
+        let mut finding: Finding = serde_json::from_str(&json.replace("NETNS", netns)).expect("a finding");
+        finding.remedies = vec![Remedy::knob("x", knob, from, to)];
+        let namespaces = Some([(netns.to_string(), inode)].into());
+        scope_of(&plan(&[finding], &Making { namespaces, ..Making::default() }))
+    }
+
+    #[test]
+    fn a_plan_is_judged_where_it_changes_something() {
+        let known = |name: &str| Scope::Known(vec![(name.into(), NetnsId(7))]);
+        assert_eq!(scope("web", "net.core.somaxconn", "128", "4096", 7), known("web"));
+        let global = scope("web", "net.netfilter.nf_conntrack_max", "262144", "393216", 7);
+        assert_eq!(global, Scope::Several(vec![Scope::Known(vec![]), Scope::All]));
+        let by_inode = scope("7", "net.netfilter.nf_conntrack_max", "262144", "393216", 7);
+        assert_eq!(by_inode, Scope::Several(vec![known("7"), Scope::All]));
+    }
 }

@@ -1,4 +1,8 @@
-//! What `tcproof-bpf` brings to the census: loaded only where it is wanted, and gone with the value.
+//! Joins the two crates that know nothing of each other: the census of `tcproof-host`, and the walks of `tcproof-bpf`. They
+//! load when they are asked, and need to enter no namespace.
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
 
 use tcproof_bpf::{BpfBackend, BpfHolders};
 use tcproof_core::Absent;
@@ -8,13 +12,12 @@ use tcproof_host::census::{Extra, Ways};
 /// More threads than this gain little, and a host in trouble has other work for its CPUs.
 const THREADS: usize = 4;
 
-/// eBPF, where the kernel lets us.
-#[derive(Clone, Copy, Debug)]
+/// eBPF, where the kernel allows it.
 pub(crate) struct Ebpf;
 
 impl Extra for Ebpf {
     fn backend<'a>(&'a self, _: &'a Ways<'a>) -> Result<Box<dyn Backend + 'a>, Absent> {
-        let threads = std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(THREADS));
+        let threads = available_parallelism().map_or(1, NonZero::get).min(THREADS);
         Ok(Box::new(BpfBackend::load(threads)?))
     }
 
