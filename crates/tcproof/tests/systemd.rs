@@ -6,6 +6,7 @@
 
 mod place;
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ struct Container {
     nspawn: Child,
     /// Its first process, as we see it.
     first: u32,
+    /// Sessions so far.
+    sessions: Cell<u32>,
     groups: Vec<PathBuf>,
     folder: TempDir,
 }
@@ -73,7 +76,7 @@ impl Container {
             .stderr(fs::File::create(folder.path().join("log")).expect("a file"))
             .spawn()
             .expect("unshare is there");
-        let mut container = Self { nspawn, first: 0, groups, folder };
+        let mut container = Self { nspawn, first: 0, sessions: Cell::new(0), groups, folder };
         let start = Instant::now();
         while !container.is_up() {
             let ended = container.nspawn.try_wait().expect("it is ours");
@@ -107,14 +110,23 @@ impl Container {
 
     /// Within a session as systemd-logind makes one: a scope, which is killed as a whole.
     fn in_session(&self, arguments: &[&str]) -> Child {
-        let scope = ["systemd-run", "--quiet", "--scope", "--unit=session"];
+        // A name of its own each time: systemd may still know the one before.
+        self.sessions.set(self.sessions.get() + 1);
+        let unit = format!("--unit={}", self.session());
+        let scope = ["systemd-run", "--quiet", "--scope", "--collect", &unit];
         self.command(&[&scope, arguments].concat()).spawn().expect("nsenter is there")
     }
 
+    /// The last one's name.
+    fn session(&self) -> String {
+        format!("session-{}.scope", self.sessions.get())
+    }
+
     fn kill_session(&self) {
-        let (code, text) = self.run(&["systemctl", "kill", "--signal=KILL", "--kill-who=all", "session.scope"]);
+        let session = self.session();
+        let (code, text) = self.run(&["systemctl", "kill", "--signal=KILL", "--kill-who=all", &session]);
         assert_eq!(code, Some(0), "{text}");
-        self.wait_for(|it| it.unit("session.scope") != "active", "the session is over");
+        self.wait_for(|it| it.unit(&session) != "active", "the session is over");
     }
 
     fn knob(&self) -> String {
@@ -290,7 +302,7 @@ fn a_confirmation_and_a_rollback_stop_the_timer() {
     assert_eq!((ended(waits).0, container.knob()), (Some(4), before.clone()));
 
     let waits = apply("b-3", "600s");
-    let (code, text) = container.run(&["systemctl", "kill", "--signal=INT", "--kill-who=all", "session.scope"]);
+    let (code, text) = container.run(&["systemctl", "kill", "--signal=INT", "--kill-who=all", &container.session()]);
     assert_eq!(code, Some(0), "{text}");
     is_stopped("b-3");
     assert_eq!((ended(waits).0, container.knob()), (Some(4), before));
