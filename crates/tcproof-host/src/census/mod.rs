@@ -122,7 +122,9 @@ pub fn census(root: &Root, ask: &Ask, extra: &dyn Extra) -> Result<Census, Error
         }
     };
     let (visited, refused) = visit(root, targets);
-    let mut counting = Counting { root, ask, extra, visited, refused: Vec::new(), unseen };
+    let wants_holders = ask.processes && root.is_live();
+    let holders = wants_holders.then(|| extra.holders().ok()).flatten();
+    let mut counting = Counting { root, ask, extra, holders, visited, refused: Vec::new(), unseen };
     counting.unseen.extend(refused);
     Ok(counting.run())
 }
@@ -237,6 +239,8 @@ struct Counting<'a> {
     root: &'a Root,
     ask: &'a Ask,
     extra: &'a dyn Extra,
+    /// The walk over descriptors, where it is wanted and there is one.
+    holders: Option<Box<dyn Holders + 'a>>,
     visited: Vec<Visited>,
     refused: Vec<(Method, Absent)>,
     unseen: Vec<Unseen>,
@@ -277,7 +281,7 @@ impl Counting<'_> {
                 census.holders = by;
                 self.unseen.extend(held.unseen);
             }
-            self.owners(&mut census, &destinations);
+            self.unseen.extend(self.owners(&mut census, &destinations));
         } else if self.ask.processes {
             self.unseen.push(Unseen { what: "what processes hold".into(), why: no_kernel("descriptors") });
         }
@@ -292,8 +296,8 @@ impl Counting<'_> {
 
     /// The first backend that can.
     fn walk(&mut self) -> (Method, String, Tally) {
-        // The search among descriptors needs inodes, which the walk in the kernel has not.
-        let by_fd = self.ask.processes && self.extra.holders().is_err();
+        // Without the walk over descriptors, they are searched for the sockets' inodes.
+        let by_fd = self.ask.processes && self.holders.is_none();
         let bounds = Bounds { destinations: self.ask.table, inodes: by_fd, ..Bounds::default() };
         let live = self.root.is_live();
         let sockets = self.visited.iter().map(|visited| visited.before.clone()).reduce(|sum, one| {
@@ -303,10 +307,8 @@ impl Counting<'_> {
         let (methods, mut because) = match (live, self.ask.method) {
             (false, None | Some(Method::Proc)) => (vec![Method::Proc], "a directory has only text".to_string()),
             (false, Some(method)) => (vec![method], "asked for".into()),
-            (true, asked) => {
-                let there = if by_fd { Err(no_inodes()) } else { Ok(()) };
-                choose(asked, &sockets, &there)
-            }
+            // Whether it is there is found out by loading it, if it is wanted.
+            (true, asked) => choose(asked, &sockets, &Ok(())),
         };
         let places: Vec<Place> = self.visited.iter().map(|visited| visited.place.clone()).collect();
         let mut last = Method::Proc;
@@ -432,9 +434,9 @@ impl Counting<'_> {
         let places: Vec<Place> = self.visited.iter().map(|visited| visited.place.clone()).collect();
         let mut held = Held::default();
         let mut inodes = tally.take_inodes();
-        let result = match self.extra.holders() {
-            Ok(mut holders) => holders.count(&places, &mut held).map(|()| holders.method()),
-            Err(_) => {
+        let result = match &mut self.holders {
+            Some(holders) => holders.count(&places, &mut held).map(|()| holders.method()),
+            None => {
                 let listening = self.visited.iter().flat_map(|visited| &visited.listeners);
                 let listening = listening.filter_map(|listener| u32::try_from(listener.inode).ok().filter(|n| *n > 0));
                 inodes.entry(State::Listen).or_default().extend(listening);
@@ -453,8 +455,8 @@ impl Counting<'_> {
         Top { rows: rows.into_iter().map(|(pid, states)| owners::process(self.root, pid, Some(states))).collect(), of }
     }
 
-    /// Who holds the sockets of the rows.
-    fn owners(&self, census: &mut Census, destinations: &[(DestinationRow, Inode)]) {
+    /// Who holds the sockets of the rows; and how many of them were not found because the search is bounded.
+    fn owners(&self, census: &mut Census, destinations: &[(DestinationRow, Inode)]) -> Option<Unseen> {
         let listening = census.listeners.rows.iter().map(|row| (row.netns, row.listener.inode));
         let connected = destinations.iter().map(|(row, inode)| (row.netns, *inode));
         let wanted: BTreeSet<(NetnsId, Inode)> = listening.chain(connected).filter(|(_, inode)| *inode != 0).collect();
@@ -463,7 +465,8 @@ impl Counting<'_> {
             .iter()
             .map(|visited| (visited.place.netns, visited.target.as_ref().map_or(&[][..], |target| &*target.pids)))
             .collect();
-        let found = owners::of(self.root, &wanted, &pids);
+        let (found, was_cut) = owners::of(self.root, &wanted, &pids);
+        let without = wanted.iter().filter(|(_, inode)| !found.contains_key(inode)).count();
         for row in &mut census.listeners.rows {
             row.owners = found.get(&row.listener.inode).cloned().unwrap_or_default();
         }
@@ -477,13 +480,13 @@ impl Counting<'_> {
         if census.holders.is_none() {
             census.processes.of = census.processes.rows.len();
         }
-    }
-}
-
-fn no_inodes() -> Absent {
-    Absent::Failed {
-        what: "the walk in the kernel".into(),
-        error: "it tells no inodes, which --by process needs".into(),
+        (was_cut && without > 0).then(|| Unseen {
+            what: format!("owners of {without} rows"),
+            why: Absent::Failed {
+                what: "the search for them".into(),
+                error: "it ended before all descriptors were looked at; --by process counts all".into(),
+            },
+        })
     }
 }
 

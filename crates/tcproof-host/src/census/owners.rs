@@ -17,15 +17,15 @@ const EACH: usize = 128;
 /// Descriptors that are looked at for all rows together.
 const ALL: usize = 16_384;
 
-/// The processes that hold these sockets, as far as a bounded search finds them.
+/// The processes that hold these sockets, as far as a bounded search finds them; and whether it ended at its bounds.
 pub(super) fn of(
     root: &Root,
     wanted: &BTreeSet<(NetnsId, Inode)>,
     pids: &BTreeMap<NetnsId, &[Pid]>,
-) -> BTreeMap<Inode, Vec<Pid>> {
+) -> (BTreeMap<Inode, Vec<Pid>>, bool) {
     let namespaces: BTreeSet<NetnsId> = wanted.iter().map(|(netns, _)| *netns).collect();
     let mut found: BTreeMap<Inode, Vec<Pid>> = BTreeMap::new();
-    let mut left = ALL;
+    let (mut left, mut was_cut) = (ALL, false);
     for pid in namespaces.iter().filter_map(|netns| pids.get(netns)).flat_map(|pids| pids.iter()) {
         let mut looked = 0;
         // One that hides its descriptors, or has ended, owns nothing as far as can be seen.
@@ -41,12 +41,13 @@ pub(super) fn of(
             }
             looked < EACH.min(left)
         });
+        was_cut |= looked >= EACH.min(left);
         left = left.saturating_sub(looked);
         if left == 0 {
             break;
         }
     }
-    found
+    (found, was_cut)
 }
 
 /// What is to be said of a process.
@@ -158,7 +159,7 @@ mod tests {
     fn the_owner_of_a_row_is_found_among_few_descriptors() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (inode, me) = (u64::from(inode(&listener)), [std::process::id()]);
-        let found =
+        let (found, _) =
             of(&Root::new("/"), &BTreeSet::from([(NetnsId(1), inode)]), &BTreeMap::from([(NetnsId(1), &me[..])]));
         assert_eq!(found, BTreeMap::from([(inode, me.to_vec())]));
         let row = process(&Root::new("/"), me[0], None);

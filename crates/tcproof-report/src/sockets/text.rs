@@ -58,7 +58,8 @@ impl<'a> Tables<'a> {
         if host.cpus > 0 {
             parts.push(count(host.cpus.into(), "CPU"));
         }
-        if census.namespaces.values().any(|ns| ns.counted.value().is_some()) {
+        let is_counted = census.namespaces.values().any(|ns| ns.counted.value().is_some());
+        if is_counted {
             parts.push(count(total(census).total(), "socket"));
         }
         parts.push(count(census.namespaces.len() as u64, "namespace"));
@@ -66,7 +67,11 @@ impl<'a> Tables<'a> {
         self.screen.text(Role::Plain, &parts.join("\u{a0}· "));
         let took = census.elapsed.as_secs_f64() * 1000.0;
         let because = &census.because;
-        self.screen.text(Role::Label, &format!("counted by {} in {took:.1}\u{a0}ms: {because}", census.method));
+        let how = match is_counted {
+            true => format!("counted by {} in {took:.1}\u{a0}ms: {because}", census.method),
+            false => "nothing could be counted; why is said below".into(),
+        };
+        self.screen.text(Role::Label, &how);
         self.screen.gap();
     }
 

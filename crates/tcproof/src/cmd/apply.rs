@@ -81,9 +81,15 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
             match done {
                 Ok(exit) => exit,
                 Err(error) => {
-                    say!("tcproof: {error:#}; taken back:");
-                    let undone = here.rollback_pending("it could not be verified")?;
-                    undone.map_or(Exit::Incomplete, |it| tell(&it))
+                    say!("tcproof: {error:#}");
+                    match here.rollback_pending("it could not be verified")? {
+                        Some(undone) => {
+                            say!("tcproof: taken back:");
+                            tell(&undone)
+                        }
+                        // Confirmed, or taken back, by then.
+                        None => ended(&here, &plan.id)?.unwrap_or(Exit::Incomplete),
+                    }
                 }
             }
         }
