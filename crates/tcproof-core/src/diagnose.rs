@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{Finding, Headroom, Owner, RuledOut, State, Subject, Unknown};
+use crate::finding::{Finding, Headroom, Owner, Remedy, RuledOut, State, Subject, Unknown};
 use crate::interval::Interval;
 use crate::limits::throttle::notes;
 use crate::limits::{LIMITS, Limit, SocketSet};
@@ -179,7 +179,7 @@ fn complete(limit: &Limit, mut finding: Finding, interval: &Interval) -> Finding
             }
         }
     }
-    finding.remedies = (limit.remedy)(&finding, interval);
+    finding.remedies = (limit.remedy)(&finding, interval).into_iter().map(Remedy::sensible).collect();
     finding
 }
 

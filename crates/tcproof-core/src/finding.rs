@@ -1,10 +1,13 @@
 //! What a diagnosis says: the values that every face renders and none may change.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::knobs::{self, Kind};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -280,6 +283,22 @@ impl Remedy {
         self
     }
 
+    /// Where a knob is to be raised from what makes no sense, and a formula leads to no more than that: the least that does.
+    pub(crate) fn sensible(mut self) -> Self {
+        let number = |value: &Option<String>| value.as_ref()?.parse::<i64>().ok();
+        let kind = self.knob.as_deref().and_then(knobs::by_key).map(|knob| &knob.kind);
+        if let Some(Kind::Number { sane, .. }) = kind
+            && let (Some(from), Some(to)) = (number(&self.from), number(&self.to))
+            && from < to
+            && to < sane.min
+        {
+            self.to = Some(sane.min.to_string());
+            let least = format!("at least {}: less makes no sense", sane.min);
+            self.formula = Some(self.formula.map_or(least.clone(), |formula| format!("{formula}; {least}")));
+        }
+        self
+    }
+
     /// Adds how to tell that it worked.
     pub fn verify(mut self, verify: impl Into<String>) -> Self {
         self.verify = Some(verify.into());
@@ -376,4 +395,24 @@ pub struct Unknown {
     /// What would make it observable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_need: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_leads_to_what_makes_sense() {
+        let to = |knob: &str, from: &str, to: &str| {
+            let remedy = Remedy::knob("x", knob, from, to).formula("2 × it").sensible();
+            (remedy.to.unwrap_or_default(), remedy.formula.unwrap_or_default())
+        };
+        let least = |value: &str| (value.to_string(), format!("2 × it; at least {value}: less makes no sense"));
+        let same = |value: &str| (value.to_string(), "2 × it".to_string());
+        assert_eq!(to("net.core.netdev_max_backlog", "5", "10"), least("64"));
+        assert_eq!(to("net.core.netdev_max_backlog", "5", "64"), same("64"));
+        assert_eq!(to("net.core.netdev_max_backlog", "10", "5"), same("5"), "nobody asked to lower it");
+        assert_eq!(to("net.ipv4.tcp_rmem", "1 2 3", "1 2 4"), same("1 2 4"));
+        assert_eq!(to("no.such.knob", "5", "10"), same("10"));
+    }
 }

@@ -77,7 +77,8 @@ impl Outcome {
 /// The answer for a whole plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
-    /// The worst of its findings in the order of [`Outcome`]; unknown where there is none.
+    /// The worst of its findings in the order of [`Outcome`]; unknown where there is none. Of what was rare before and is
+    /// gone now, which alone may be chance, another finding of the same limit tells.
     pub outcome: Outcome,
     /// Lengths of the two windows.
     pub seconds: [f64; 2],
@@ -105,6 +106,16 @@ pub struct Verified {
     pub because: String,
     /// The numbers.
     pub rows: Vec<Row>,
+}
+
+impl Verified {
+    /// Whether its symptom was seen before and not after, and too seldom to say that it is over.
+    fn has_faded(&self) -> bool {
+        let value = |amount: Option<Amount>| amount.map(|amount| amount.value);
+        let symptom = self.rows.iter().find(|row| row.measure == Measure::Symptom && row.change.is_none());
+        let is_gone = |row: &Row| value(row.before).is_some_and(|before| before > 0.0) && value(row.after) == Some(0.0);
+        self.outcome == Outcome::Unknown && symptom.is_some_and(is_gone)
+    }
 }
 
 /// One reading in both windows.
@@ -173,8 +184,10 @@ pub fn settle(changes: &[plan::Change]) -> (u32, Option<&str>) {
 /// What became of findings: compares the window before a change with one of equal length after it.
 pub fn verify(reasons: &[Reason], before: &Observation, after: &Observation) -> Verification {
     let findings: Vec<_> = reasons.iter().map(|reason| judge(reason, before, after)).collect();
+    let is_told = |faded: &Verified| findings.iter().any(|it| it.limit == faded.limit && it.outcome >= Outcome::Better);
+    let outcomes = findings.iter().filter(|it| !(it.has_faded() && is_told(it))).map(|it| it.outcome);
     Verification {
-        outcome: findings.iter().map(|finding| finding.outcome).min().unwrap_or(Outcome::Unknown),
+        outcome: outcomes.min().unwrap_or(Outcome::Unknown),
         seconds: [before.interval.seconds(), after.interval.seconds()],
         findings,
     }

@@ -65,7 +65,7 @@ fn orphans_beyond_their_limit() {
       49 connections reset in 4.1 s for want of room: 2 of 5 orphaned connections (40 %)
       TCP's memory is below its limit, and an orphan that makes no progress counts up to four times
       net.ipv4.tcp_orphan_retries 0 → 3
-      net.ipv4.tcp_max_orphans 5 → 10
+      net.ipv4.tcp_max_orphans 5 → 256
     unknown cgroup-memory: control groups' memory
     unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host
@@ -117,7 +117,7 @@ fn packets_dropped_at_a_full_backlog() {
     Limiting Proven softnet-backlog/queue-full
       23889 packets dropped at the backlog of CPU 1 in 3.1 s
       the backlog takes 5 packets, and nothing else counts as dropped there
-      net.core.netdev_max_backlog 5 → 10
+      net.core.netdev_max_backlog 5 → 1000
     unknown cgroup-memory: control groups' memory
     unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of nb
@@ -137,7 +137,7 @@ fn a_host_out_of_files() {
     Limiting Likely file-descriptors/system-limit
       607 of 600 files of the whole host are open (101 %)
       beyond it unprivileged programs get ENFILE from accept(2), socket(2) and open(2); no counter shows it
-      fs.file-max 600 → 1214
+      fs.file-max 600 → 8192
     unknown cgroup-memory: control groups' memory
     unknown fastopen-queue: TcpExt.TCPFastOpenListenOverflow of host
     unknown nic-ring: devices' statistics of host

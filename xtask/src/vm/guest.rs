@@ -92,6 +92,10 @@ fn scenario(run: &Run, patience: Duration) -> Result<Event> {
     let start = Instant::now();
     let (program, arguments) = match &*run.scenario {
         KNOBS => (KNOBS, vec!["--nocapture", "--test-threads=1"]),
+        // Those of this folder change what no namespace has of its own: only here can a plan for them be applied.
+        _ if run.argument.starts_with("/scenarios/") => {
+            (PROGRAM, vec!["lab", "run", &run.argument, "--apply", "--json"])
+        }
         _ => (PROGRAM, vec!["lab", "run", &run.argument, "--json"]),
     };
     let mut child = Command::new(format!("/{program}"))

@@ -260,8 +260,12 @@ impl Lab<'_> {
             fs::remove_dir_all(&self.results)?;
         }
         fs::create_dir_all(&self.results)?;
-        let mut column =
-            Column { kernel: self.kernel.version.to_string(), about: String::new(), cells: BTreeMap::new() };
+        let mut column = Column {
+            kernel: self.kernel.version.to_string(),
+            about: String::new(),
+            cells: BTreeMap::new(),
+            at_first: BTreeMap::new(),
+        };
         let mut boots = 0;
         // A machine that stops takes only the scenario with it that it was running: another one does the rest.
         loop {
@@ -270,7 +274,13 @@ impl Lab<'_> {
                 // It has machines of its own.
                 left.retain(|name| *name != protocol::REBOOT);
             }
-            let Some(first) = left.first() else { return Ok(column) };
+            let Some(first) = left.first() else {
+                column.try_again(|scenario| ![protocol::REBOOT, protocol::KNOBS].contains(&scenario));
+                if scenarios.iter().all(|name| column.cells.contains_key(name)) {
+                    return Ok(column);
+                }
+                continue;
+            };
             let mut running = first.to_string();
             if *running == *protocol::REBOOT {
                 let cell = reboot::run(self, &mut column)?;

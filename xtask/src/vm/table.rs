@@ -25,6 +25,8 @@ pub(crate) struct Column {
     pub(crate) about: String,
     /// By scenario.
     pub(crate) cells: BTreeMap<String, Cell>,
+    /// Scenarios that failed at first, and what was wrong then.
+    pub(crate) at_first: BTreeMap<String, Vec<String>>,
 }
 
 /// How many passed, failed and were skipped.
@@ -39,7 +41,19 @@ impl Column {
     /// A kernel that nothing could be run on.
     pub(crate) fn skipped(kernel: &str, scenarios: &[String], why: &str) -> Self {
         let cells = scenarios.iter().map(|scenario| (scenario.clone(), Cell::Skip(why.to_string()))).collect();
-        Self { kernel: kernel.to_string(), about: format!("{SKIPPED}: {why}"), cells }
+        Self { kernel: kernel.to_string(), about: format!("{SKIPPED}: {why}"), cells, at_first: BTreeMap::new() }
+    }
+
+    /// Forgets what failed for the first time, so that it is run again: emulated CPUs stand still now and then.
+    pub(crate) fn try_again(&mut self, may: impl Fn(&str) -> bool) {
+        let Self { cells, at_first, .. } = self;
+        cells.retain(|scenario, cell| match cell {
+            Cell::Fail(what) if may(scenario) && !at_first.contains_key(scenario) => {
+                at_first.insert(scenario.clone(), core::mem::take(what));
+                false
+            }
+            _ => true,
+        });
     }
 
     fn cell(&self, scenario: &str) -> Cell {
@@ -102,7 +116,10 @@ pub(crate) fn render(columns: &[Column], scenarios: &[String]) -> String {
 fn remark(column: &Column, scenario: &str) -> Option<String> {
     let kernel = &column.kernel;
     match column.cell(scenario) {
-        Cell::Pass(_) => None,
+        Cell::Pass(_) => column
+            .at_first
+            .get(scenario)
+            .map(|what| format!("- AGAIN {scenario} on {kernel}, which failed at first: {}", clean(&what.join("; ")))),
         Cell::Fail(what) => Some(format!("- FAIL {scenario} on {kernel}: {}", clean(&what.join("; ")))),
         // Of a kernel that did not run at all it has been said above.
         Cell::Skip(_) if column.about.starts_with(SKIPPED) => None,
@@ -131,11 +148,13 @@ mod tests {
                 kernel: "6.1".into(),
                 about: "6.1.0-50-cloud-amd64 #1 SMP Debian 6.1.176-1".into(),
                 cells: scenarios.iter().map(|s| (s.clone(), Cell::Pass(11.6))).collect(),
+                at_first: [("quiet".to_string(), vec!["no answer".to_string()])].into(),
             },
             Column {
                 kernel: "6.12".into(),
                 about: "6.12.107".into(),
                 cells: cells.map(|(scenario, cell)| (scenario.to_string(), cell)).into(),
+                at_first: BTreeMap::new(),
             },
             Column::skipped("7", &scenarios, "apt-get failed: no network"),
         ];
@@ -151,6 +170,7 @@ mod tests {
         | conntrack-full     | 12 s   | skip   | skip   |
         | quiet              | 12 s   | FAIL   | skip   |
 
+        - AGAIN quiet on 6.1, which failed at first: no answer
         - FAIL accept-queue-paced on 6.12: no finding; [2J it is accept-queue; slow
         - SKIP conntrack-full on 6.12: not in this kernel: ctnetlink
         - FAIL quiet on 6.12: it has no result
@@ -158,5 +178,18 @@ mod tests {
         3 kernel(s) × 3 scenario(s): 3 passed, 2 FAILED, 4 skipped.
         A time means: the truth came first, no look-alike was reported, and the remedy worked.
         ");
+    }
+
+    #[test]
+    fn what_failed_is_tried_once_more() {
+        let failed = |what: &str| Cell::Fail(vec![what.to_string()]);
+        let cells = [("a", failed("slow")), ("b", Cell::Pass(1.0)), ("c", failed("cut"))];
+        let mut column = Column::skipped("6.1", &[], "");
+        column.cells.extend(cells.map(|(scenario, cell)| (scenario.to_string(), cell)));
+        column.try_again(|scenario| scenario != "c");
+        assert_eq!(column.cells.keys().collect::<Vec<_>>(), ["b", "c"]);
+        column.cells.insert("a".into(), failed("slow again"));
+        column.try_again(|scenario| scenario != "c");
+        assert_eq!(column.cells["a"], failed("slow again"));
     }
 }

@@ -69,6 +69,8 @@ pub(super) static LIMIT: Limit = Limit {
 
 /// A backlog longer than this only makes packets old (ten times the kernel's default).
 const LONGEST: u64 = 10_000;
+/// The kernel's own.
+const DEFAULT: u64 = 1_000;
 
 /// One CPU over the window.
 pub(crate) struct Cpu {
@@ -275,7 +277,7 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
 
 fn longer(interval: &Interval, cpu: &Cpu, verify: &str) -> Option<Remedy> {
     let from = *interval.after.system.netdev_max_backlog.value()?;
-    let to = from.saturating_mul(2).min(LONGEST);
+    let to = from.saturating_mul(2).clamp(DEFAULT, LONGEST);
     let seconds = interval.seconds();
     let rate = if seconds > 0.0 { cpu.processed as f64 / seconds } else { 0.0 };
     let cost = match rate {
@@ -289,12 +291,12 @@ fn longer(interval: &Interval, cpu: &Cpu, verify: &str) -> Option<Remedy> {
     };
     (to > from).then(|| {
         Remedy::knob(
-            "double the backlog of every CPU of the host",
+            "lengthen the backlog of every CPU of the host",
             "net.core.netdev_max_backlog",
             format!("{from}"),
             format!("{to}"),
         )
-        .formula(format!("2 × {from}, at most {LONGEST}"))
+        .formula(format!("2 × {from}, at least the kernel's default of {DEFAULT}, at most {LONGEST}"))
         .cost(cost)
         .verify(verify)
     })
@@ -361,7 +363,7 @@ mod tests {
         1. Service: let GRO, GSO and TSO make fewer and larger packets on the veth or tunnel (ethtool -K DEVICE gro on tso on)
         2. Service: spread the packets over more CPUs than CPU 0: rps_cpus of the receiving device, RFS, or more queues; one flow always stays on one CPU
         3. Service: keep busy programs off CPU 0 (CPUAffinity= of their units)
-        4. Kernel: double the backlog of every CPU of the host [net.core.netdev_max_backlog 1000 → 2000]
+        4. Kernel: lengthen the backlog of every CPU of the host [net.core.netdev_max_backlog 1000 → 2000]
         ");
         insta::assert_snapshot!(finding.remedies[3].cost.clone().unwrap_or_default(), @"at the 200000 packets/s that CPU 0 took, a full backlog is 10.0 ms old; more than 5 ms hurts more than the loss");
     }

@@ -88,6 +88,24 @@ fn a_few_events_are_chance() {
 }
 
 #[test]
+fn of_what_is_rare_another_finding_of_the_limit_tells() {
+    let host = |dropped: [u32; 2]| {
+        let host = Host::new().cpus(&[(0.1, 20_000), (0.1, 20_000)]).grew("Tcp.InSegs", 40_000);
+        let host =
+            host.softnet_after(0, |cpu| cpu.dropped += dropped[0]).softnet_after(1, |cpu| cpu.dropped += dropped[1]);
+        Observation::new(host.interval().clone())
+    };
+    let reason = |cpu| Reason { subject: Subject::Cpu { cpu }, ..reasons().swap_remove(8) };
+    let outcome = |reasons: &[Reason], before, after| verify(reasons, &host(before), &host(after)).outcome;
+    let both = [reason(0), reason(1)];
+    assert_eq!(outcome(&both[..1], [2, 900], [0, 0]), Unknown);
+    assert_eq!(outcome(&both, [2, 900], [0, 0]), Cured);
+    assert_eq!(outcome(&both, [2, 900], [0, 400]), Better);
+    assert_eq!(outcome(&both, [2, 900], [1, 0]), Unknown, "not gone");
+    assert_eq!(outcome(&both, [2, 900], [0, 900]), NoEffect);
+}
+
+#[test]
 fn connections_of_others_are_no_sign_of_life() {
     let beside = |listen| herd(listen, 1_100, 0).listener(Listen::at("0.0.0.0:81").queues(&[3]));
     let before = herd(web(), 1_000, 342).listener(Listen::at("0.0.0.0:81").queues(&[3]));

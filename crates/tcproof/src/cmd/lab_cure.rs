@@ -193,6 +193,10 @@ impl ByPlan {
             let word = |field: &str| change[field].as_str().unwrap_or("?").to_string();
             stage.did(format!("plan: {} {} → {}", word("knob"), word("from"), word("to")));
         }
+        for left in list(&plan, "left_out") {
+            let word = |field: &str| left[field].as_str().unwrap_or("?").to_string();
+            stage.did(format!("plan leaves out {}: {}", word("knob"), word("because")));
+        }
         Ok(Some(plan))
     }
 
