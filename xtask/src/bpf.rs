@@ -93,19 +93,24 @@ fn generator(workspace: &Path, built: &Path) -> Result<PathBuf> {
 
 /// Every file that is made, from the workspace's folder, with its content.
 fn make(folder: &Path, generator: &Path, out: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    let mut sources = Vec::new();
+    let (mut sources, mut headers) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let name = entry?.file_name();
         let name = name.to_str().context("a program's name")?;
         sources.extend(name.strip_suffix(".bpf.c").map(str::to_owned));
+        headers.extend(name.ends_with(".h").then(|| name.to_owned()));
     }
     sources.sort();
+    headers.sort();
     let mut made = Vec::new();
     let mut skeletons = Vec::new();
     // As `sha256sum --check` reads it. The sources are in it too: what was changed without making the blobs again is
     // noticed where there is no clang.
     let mut sums = Vec::new();
-    sums.push(("kernel.h".to_owned(), fs::read(folder.join("kernel.h")).context("reading kernel.h")?));
+    for header in headers {
+        let text = fs::read(folder.join(&header)).with_context(|| format!("reading {header}"))?;
+        sums.push((header, text));
+    }
     for name in &sources {
         let (source, object) = (format!("{name}.bpf.c"), out.join(format!("{name}.bpf.o")));
         let status = Command::new(CLANG)

@@ -19,14 +19,18 @@ typedef long long s64;
 #define UINT(name, value) int(*name)[value]
 #define TYPE(name, of) typeof(of) *name
 
-enum { BPF_MAP_TYPE_ARRAY = 2 };
+enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
 enum { BPF_F_MMAPABLE = 1 << 10 };
-enum { TCP_TIME_WAIT = 6, TCP_NEW_SYN_RECV = 12 };
-enum { AF_INET = 2, AF_INET6 = 10 };
+enum { BPF_NOEXIST = 1 };
+enum { TCP_SYN_SENT = 2, TCP_SYN_RECV = 3, TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_LISTEN = 10, TCP_NEW_SYN_RECV = 12 };
+enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10 };
 enum { IPPROTO_TCP = 6, IPPROTO_MPTCP = 262 };
 
 /* Helpers, by number (include/uapi/linux/bpf.h). */
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+static long (*const bpf_get_current_comm)(void *to, u32 bytes) = (void *)16;
 static u64 (*const bpf_get_current_task)(void) = (void *)35;
 static long (*const bpf_probe_read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
 struct seq_file;
@@ -87,8 +91,10 @@ struct net {
 struct nsproxy {
 	struct net *net_ns;
 };
+struct pid_namespace;
 struct upid {
 	int nr;
+	struct pid_namespace *ns;
 };
 struct pid {
 	u32 level;
@@ -109,14 +115,22 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 struct in6_addr {};
+typedef struct {
+	s64 counter;
+} atomic64_t;
 struct sock_common {
 	u64 skc_addrpair; /* destination, then source */
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
 	u32 skc_portpair; /* destination in network order, then the local port in the host's */
+	u16 skc_dport;
+	u16 skc_num;
 	u16 skc_family;
 	volatile u8 skc_state;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
 	struct hlist_nulls_node skc_nulls_node;
 };
 
@@ -136,12 +150,30 @@ struct sock_cgroup_data {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
+	u32 sk_ack_backlog;
+	u32 sk_max_ack_backlog;
 	struct socket *sk_socket;
 	unsigned long sk_ino; /* since 6.17 */
 	struct sock_cgroup_data sk_cgrp_data;
 };
+struct inet_sock {
+	u16 inet_sport;
+};
 struct socket {
 	struct sock *sk;
+};
+struct proto {
+	long *sysctl_mem;
+};
+struct net_device {
+	possible_net_t nd_net;
+};
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	u16 protocol;
+	u16 network_header;
+	u8 *head;
 };
 struct inode {
 	unsigned long i_ino;

@@ -12,6 +12,7 @@ pub mod programs;
 mod refused;
 mod skeleton;
 mod sys;
+pub mod trace;
 pub mod walk;
 
 pub use census::{BpfBackend, BpfHolders};

@@ -64,6 +64,11 @@ impl Refused {
         Self::Failed { what: what.into(), error: error.to_string() }
     }
 
+    /// Whether it would refuse any program.
+    pub(crate) fn is_general(&self) -> bool {
+        !matches!(self, Self::Missing { .. } | Self::Rejected { .. } | Self::Failed { .. })
+    }
+
     /// What the verifier said, for people who want to know it all; empty where it said nothing.
     #[must_use]
     pub fn log(&self) -> &str {

@@ -17,6 +17,8 @@ const MAP_UPDATE_ELEM: i32 = 2;
 const PROG_LOAD: i32 = 5;
 const PROG_TEST_RUN: i32 = 10;
 const PROG_GET_NEXT_ID: i32 = 11;
+const RAW_TRACEPOINT_OPEN: i32 = 17;
+const MAP_LOOKUP_BATCH: i32 = 24;
 const LINK_CREATE: i32 = 28;
 const ITER_CREATE: i32 = 33;
 
@@ -100,6 +102,28 @@ struct LinkCreate {
     flags: u32,
     iter_info: u64,
     iter_info_len: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct RawTracepoint {
+    /// Null: the program itself knows where it belongs (`tp_btf`).
+    name: u64,
+    prog_fd: u32,
+    unused: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
 }
 
 #[repr(C)]
@@ -273,6 +297,40 @@ pub(crate) fn iterate(program: BorrowedFd<'_>) -> Result<File> {
     Ok(unsafe { descriptor(ITER_CREATE, &mut attributes) }?.into())
 }
 
+/// Attaches a program to its tracepoint, until the descriptor is closed.
+pub(crate) fn attach(program: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut attributes = RawTracepoint { prog_fd: number(program), ..RawTracepoint::default() };
+    // SAFETY: no address in it that is not null.
+    unsafe { descriptor(RAW_TRACEPOINT_OPEN, &mut attributes) }
+}
+
+/// All entries of a hash map of at most `most`, one behind the other: keys, values, and how many.
+pub(crate) fn entries(
+    map: BorrowedFd<'_>,
+    most: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+) -> Result<(Vec<u8>, Vec<u8>, usize)> {
+    let (mut keys, mut values, mut next) = (vec![0; most * key_bytes], vec![0; most * value_bytes], 0_u32);
+    let mut attributes = Batch {
+        out_batch: std::ptr::from_mut(&mut next).expose_provenance() as u64,
+        keys: keys.as_mut_ptr().expose_provenance() as u64,
+        values: values.as_mut_ptr().expose_provenance() as u64,
+        count: length(most)?,
+        map_fd: number(map),
+        ..Batch::default()
+    };
+    // SAFETY: the kernel writes at most `count` keys and values, for which there is room if they are as long as the map's;
+    // and the number of a bucket, four bytes (`__htab_map_lookup_and_delete_batch`, kernel/bpf/hashtab.c).
+    match unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) } {
+        Ok(_) => {}
+        // That was all.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+        Err(error) => return Err(error),
+    }
+    Ok((keys, values, (attributes.count as usize).min(most)))
+}
+
 /// The ids of all programs in this kernel: what is left behind is among them.
 ///
 /// # Errors
@@ -346,7 +404,10 @@ mod tests {
         assert_eq!(offset_of!(TestRun, ctx_size_in), 40);
         assert_eq!(offset_of!(TestRun, ctx_in), 48);
         assert_eq!(offset_of!(LinkCreate, iter_info), 16);
+        assert_eq!(offset_of!(RawTracepoint, prog_fd), 8);
+        assert_eq!(offset_of!(Batch, count), 32);
         let sizes = [size_of::<MapCreate>(), size_of::<ProgLoad>(), size_of::<TestRun>(), size_of::<LinkCreate>()];
         assert_eq!(sizes, [48, 128, 80, 32]);
+        assert_eq!([size_of::<RawTracepoint>(), size_of::<Batch>()], [16, 56]);
     }
 }

@@ -1,6 +1,7 @@
 //! From an interval to a diagnosis: asks every limit, ranks what they found, rules out their look-alikes.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,7 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, Headroom, Owner, Remedy, RuledOut, State, Subject, Unknown};
-use crate::interval::Interval;
+use crate::interval::{Interval, NetnsChange};
 use crate::limits::throttle::notes;
 use crate::limits::{LIMITS, Limit, SocketSet};
 use crate::reading::Reading;
@@ -165,6 +166,23 @@ pub fn diagnose(interval: &Interval) -> Diagnosis {
     }
 }
 
+/// Of so many ports each finding shows the drops: those with most.
+const PORTS: usize = 3;
+
+/// Adds for which ports the kernel dropped packets for the limit's reasons, where a probe saw it.
+fn with_drops(limit: &Limit, mut finding: Finding, ns: &NetnsChange<'_>) -> Finding {
+    let seconds = ns.interval().seconds();
+    for reason in limit.drop_reasons() {
+        let mut rows: Vec<_> = ns.drops().filter(|row| row.reason == reason).collect();
+        rows.sort_by_key(|row| (core::cmp::Reverse(row.packets), row.port));
+        for row in rows.into_iter().take(PORTS) {
+            let reading = format!("kfree_skb {reason}, port {}", row.port);
+            finding = finding.changed(reading, row.packets as f64, "packets", seconds);
+        }
+    }
+    finding
+}
+
 fn complete(limit: &Limit, mut finding: Finding, interval: &Interval) -> Finding {
     // What is once per kernel is ruled out where tcproof itself stands.
     let ns = match finding.subject.netns() {
@@ -172,6 +190,7 @@ fn complete(limit: &Limit, mut finding: Finding, interval: &Interval) -> Finding
         None => interval.namespaces().find(|ns| ns.after.own),
     };
     if let Some(ns) = ns {
+        finding = with_drops(limit, finding, &ns);
         let known: BTreeSet<_> = finding.ruled_out.iter().map(|r| r.limit.clone()).collect();
         for slug in limit.look_alikes.iter().filter(|slug| !known.contains(**slug)) {
             if let Some(because) = Limit::by_slug(slug).and_then(|other| (other.ruled_out)(&ns)) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::flow::{FlowWatch, Flows};
 use crate::reading::{Absent, Reading};
 use crate::snapshot::{Endpoint, Listener, Netns, NetnsId, Snapshot};
+use crate::trace::{Arrivals, Connects, Drops, Trace};
 
 /// Two snapshots of one host and the looks at its listeners between them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct Interval {
     pub after: Snapshot,
     /// In between.
     pub looks: Looks,
+    /// What probes in the kernel counted meanwhile, where there were any.
+    #[serde(default)]
+    pub trace: Trace,
 }
 
 /// What many looks at the listeners add up to.
@@ -245,6 +249,31 @@ impl<'a> NetnsChange<'a> {
             })
         };
         self.interval.growth(&format!("nf_conntrack {field}"), get(self.before), get(self.after))
+    }
+
+    /// Its connects, where a probe counted them.
+    pub fn connects(&self) -> impl Iterator<Item = &'a Connects> + use<'a> {
+        let id = self.id;
+        let rows = self.interval.trace.connects.value().map_or(&[][..], |table| &table.rows);
+        rows.iter().filter(move |row| row.netns == id)
+    }
+
+    /// What arrived at one of its listeners, where a probe counted it.
+    pub fn arrivals(&self, watch: &ListenerWatch) -> Option<&'a Arrivals> {
+        let rows = &self.interval.trace.arrivals.value()?.rows;
+        rows.iter().find(|row| row.netns == self.id && row.cookie == watch.last.cookie)
+    }
+
+    /// The longest accept queue of a listener: at an arrival, or else at a look.
+    pub fn longest(&self, watch: &ListenerWatch) -> u32 {
+        self.arrivals(watch).map_or(watch.longest, |row| row.longest.max(watch.longest))
+    }
+
+    /// Its dropped packets, where a probe counted them.
+    pub fn drops(&self) -> impl Iterator<Item = &'a Drops> + use<'a> {
+        let id = self.id;
+        let rows = self.interval.trace.drops.value().map_or(&[][..], |table| &table.rows);
+        rows.iter().filter(move |row| row.netns == id)
     }
 
     /// The watches of its listeners.

@@ -23,6 +23,7 @@ mod reading;
 mod servers;
 pub mod snapshot;
 pub mod states;
+pub mod trace;
 pub mod verify;
 mod version;
 

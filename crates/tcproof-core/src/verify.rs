@@ -200,7 +200,8 @@ fn judge(reason: &Reason, before: &Observation, after: &Observation) -> Verified
     });
     // Which side is the service is the same in both windows, also where the listener was seen in one of them only.
     let listening: BTreeSet<u16> = listening.collect();
-    let sides = [before, after].map(|seen| Side { reason, seen, listening: &listening });
+    let is_probed = [before, after].iter().all(|seen| seen.interval.trace.saw_all_connects());
+    let sides = [before, after].map(|seen| Side { reason, seen, listening: &listening, is_probed });
     let mut rows = Vec::new();
     let (outcome, because) = match both(sides.each_ref().map(Side::is_readable)) {
         Err(why) => (Outcome::Unknown, why),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_core::limits::SocketSet;
 use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
+use tcproof_core::trace::Trace;
 use tcproof_core::{Absent, Interval, ListenerWatch, Looks, Reading, sockets_of_interest};
 
 use crate::diag::Diag;
@@ -31,11 +32,35 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// Of a namespace's processes so many are remembered, and have their CPU time read where it may matter.
 const PROCESSES: usize = 256;
 
+/// Probes in the kernel, of which this crate knows no more than what they count.
+pub trait Probes {
+    /// Begins to count.
+    fn attach(&mut self);
+    /// Ends it, and says what was counted since.
+    fn detach(&mut self) -> Trace;
+}
+
+/// None.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProbes;
+
+impl Probes for NoProbes {
+    fn attach(&mut self) {}
+
+    fn detach(&mut self) -> Trace {
+        Trace::default()
+    }
+}
+
 /// Watches the host for the window.
 ///
 /// # Errors
 /// Only when what was asked for does not exist. What exists and can't be read is `Absent` in the interval.
-pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Interval, Error> {
+pub fn observe(
+    options: &Options,
+    probes: &mut dyn Probes,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Interval, Error> {
     let root = Root::with_proc(&options.root)?;
     if !root.is_live() {
         return match &options.scope {
@@ -55,7 +80,13 @@ pub fn observe(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<
     interval.before = watch.snapshot(&mut interval.looks, None);
     let wanted = sockets_of_interest(&interval.before, None);
     watch.find_owners(&mut interval.before, &wanted, &BTreeMap::new(), &[]);
+    // Within the two snapshots, so that no probe counts what the counters do not.
+    probes.attach();
     watch.look_on(&mut interval.before, options.window, &mut interval.looks, progress);
+    interval.trace = probes.detach();
+    interval.trace.keep(|netns| interval.before.namespaces.contains_key(&netns));
+    // Who was refused a port is told with what the ports are in use for, whatever the cheap counters say.
+    watch.ports |= interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
     interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
     interval.after.unseen = std::mem::take(&mut watch.unseen);
     let wanted = sockets_of_interest(&interval.after, Some(&interval));
@@ -82,7 +113,7 @@ fn still(root: &Root) -> Interval {
         namespaces: BTreeMap::from([(NetnsId::default(), ns)]),
         ..Snapshot::default()
     };
-    Interval { before: snapshot.clone(), after: snapshot, looks }
+    Interval { before: snapshot.clone(), after: snapshot, looks, ..Interval::default() }
 }
 
 /// A namespace under watch.

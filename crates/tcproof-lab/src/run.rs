@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tcproof_core::{Diagnosis, State, diagnose};
-use tcproof_host::{Options, Scope, observe};
+use tcproof_host::{Options, Probes, Scope, observe};
 
 use crate::kit::cleanup::{self, Cleanup};
 use crate::kit::machine::{self, Knobs};
@@ -269,7 +269,8 @@ impl Outcome {
     }
 }
 
-/// Runs a scenario. Nothing is left behind, whatever happens. Without a `cure` it is cured as its file says.
+/// Runs a scenario, with probes attached while it is watched. Nothing is left behind, whatever happens. Without a `cure` it
+/// is cured as its file says.
 ///
 /// # Errors
 /// When the lab itself could not do its work. What the kernel lacks is an outcome: skipped.
@@ -277,6 +278,7 @@ pub fn run(
     scenario: &Scenario,
     program: &Program,
     cure: Option<&mut dyn Cure>,
+    probes: &mut dyn Probes,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Outcome, Error> {
     let start = Instant::now();
@@ -284,7 +286,7 @@ pub fn run(
     if let Some(why) = missing(scenario) {
         return Ok(outcome.skipped(why));
     }
-    match steps(scenario, program, cure, progress, &mut outcome) {
+    match steps(scenario, program, cure, probes, progress, &mut outcome) {
         Ok(()) => {}
         Err(Error::Kit(kit::Error::Unsupported(what))) => {
             return Ok(outcome.skipped(format!("this kernel has no {what}")));
@@ -364,6 +366,7 @@ fn steps(
     scenario: &Scenario,
     program: &Program,
     mut by: Option<&mut dyn Cure>,
+    probes: &mut dyn Probes,
     progress: &mut dyn FnMut(Progress<'_>),
     outcome: &mut Outcome,
 ) -> Result<(), Error> {
@@ -378,7 +381,7 @@ fn steps(
     wait(scenario.watch.warmup.0, &mut workers, progress)?;
     progress(Progress::Phase(format!("watching for {} s", scenario.watch.window.0.as_secs_f64())));
     let before = Meter::start(&lab, &mut workers)?;
-    let diagnosis = watch(scenario, &lab, &mut workers, progress)?;
+    let diagnosis = watch(scenario, &lab, &mut workers, probes, progress)?;
     let before = before.finish(scenario, &lab, &mut workers)?;
     progress(Progress::Measured { when: "before", measured: &before });
     progress(Progress::Diagnosed(&diagnosis));
@@ -539,13 +542,14 @@ fn watch(
     scenario: &Scenario,
     lab: &Topology,
     workers: &mut Workers,
+    probes: &mut dyn Probes,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Diagnosis, Error> {
     let files = scenario.watch.sides.iter().map(|side| (side.name().to_string(), file(lab, *side))).collect();
     let options =
         Options { root: PathBuf::from("/"), window: scenario.watch.window.0, scope: Scope::Files(files), ports: false };
     let mut trouble = Ok(());
-    let interval = observe(&options, &mut |_| {
+    let interval = observe(&options, probes, &mut |_| {
         if trouble.is_ok() {
             trouble = tell(workers, progress);
         }

@@ -24,7 +24,7 @@ fn each_changes_the_kernel_and_is_skipped_elsewhere() {
     assert!(!scenarios.is_empty());
     for scenario in scenarios {
         assert!(!scenario.global.is_empty(), "{} belongs to the other scenarios", scenario.name);
-        let outcome = run(&scenario, &program, None, &mut |_| {}).unwrap();
+        let outcome = run(&scenario, &program, None, &mut tcproof_host::NoProbes, &mut |_| {}).unwrap();
         assert_eq!(outcome.verdict, Verdict::Skip, "{}", scenario.name);
     }
 }

@@ -14,6 +14,7 @@ mod sanitize;
 pub mod sockets;
 pub mod states;
 pub mod text;
+pub mod trace;
 pub mod verify;
 
 #[cfg(test)]

@@ -125,6 +125,21 @@ impl OutputArgs {
     }
 }
 
+/// Whether to attach probes while watching.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct ProbeArgs {
+    /// Attach no eBPF probes while watching, also where that is allowed
+    #[arg(long)]
+    no_ebpf: bool,
+}
+
+impl ProbeArgs {
+    /// Those that were not forbidden; whether the kernel lets them in is another matter.
+    pub(crate) fn probes(self) -> Box<dyn tcproof_host::Probes> {
+        if self.no_ebpf { Box::new(tcproof_host::NoProbes) } else { Box::new(crate::ebpf::Tracing::default()) }
+    }
+}
+
 /// Output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -211,6 +226,8 @@ pub(crate) struct CheckArgs {
     /// Everything: all findings, all headroom, every reading that is missing
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) ebpf: ProbeArgs,
 }
 
 /// `path`.
@@ -326,6 +343,8 @@ pub(crate) struct ApplyArgs {
     /// With --confirm verified: how long to wait between the change and the second window (none: as long as it needs)
     #[arg(long, value_name = "TIME", value_parser = window)]
     pub(crate) settle: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) ebpf: ProbeArgs,
     /// With --confirm verified: keep the changes whatever it says
     #[arg(long)]
     pub(crate) keep: bool,
@@ -361,6 +380,8 @@ pub(crate) struct VerifyArgs {
     /// How long to wait between the change and the second window (none: as long as the plan's changes need)
     #[arg(long, value_name = "TIME", value_parser = window)]
     pub(crate) settle: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) ebpf: ProbeArgs,
     /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,
@@ -481,6 +502,8 @@ pub(crate) struct PlanArgs {
     /// Only what concerns this port (and what concerns the whole host)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) ebpf: ProbeArgs,
     /// Plan from what `check --json` saved, without watching
     #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "netns", "port", "root"])]
     pub(crate) from: Option<PathBuf>,

@@ -1,12 +1,14 @@
-//! Joins the two crates that know nothing of each other: the census of `tcproof-host`, and the walks of `tcproof-bpf`. They
-//! load when they are asked, and need to enter no namespace.
+//! Joins the two crates that know nothing of each other: what `tcproof-host` watches and counts, and the walks and probes of
+//! `tcproof-bpf`. They load when they are asked, and need to enter no namespace.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
+use tcproof_bpf::trace::Probes;
 use tcproof_bpf::{BpfBackend, BpfHolders};
 use tcproof_core::Absent;
 use tcproof_core::census::{Backend, Holders};
+use tcproof_core::trace::Trace;
 use tcproof_host::census::{Extra, Ways};
 
 /// More threads than this gain little, and a host in trouble has other work for its CPUs.
@@ -23,5 +25,23 @@ impl Extra for Ebpf {
 
     fn holders(&self) -> Result<Box<dyn Holders + '_>, Absent> {
         Ok(Box::new(BpfHolders::load()?))
+    }
+}
+
+/// Probes for one window after the other.
+#[derive(Default)]
+pub(crate) struct Tracing {
+    probes: Option<Probes>,
+}
+
+impl tcproof_host::Probes for Tracing {
+    fn attach(&mut self) {
+        let mut probes = Probes::load();
+        probes.attach();
+        self.probes = Some(probes);
+    }
+
+    fn detach(&mut self) -> Trace {
+        self.probes.take().map_or_else(Trace::default, |mut probes| probes.detach())
     }
 }

@@ -11,6 +11,8 @@
 //!   SK_MEMINFO_DROPS of sock_diag). The listener's may count more (last ACKs that TCP_DEFER_ACCEPT ignores, an overflow
 //!   at the last ACK twice), so of several listeners one is charged with what the others cannot have dropped, or when
 //!   its queue was seen full. What cannot be placed is shown as a remainder.
+//! - Preferred for the queue's length and the rate of accepting: what a probe sees at each arrival (eBPF at
+//!   `sk_data_ready`, 6.2 or later). Where one listener alone was filled, all overflows were its own: `proven`.
 //! - Looks at the queue tell the cause, not the fact: bursts fall between looks, the drop counter misses none.
 //!   Full in most looks: the application is too slow. Empty in most looks: the backlog is too small for the bursts.
 //! - One retried SYN counts again: the counter is not a number of clients.
@@ -68,7 +70,14 @@ pub(super) static LIMIT: Limit = Limit {
         ("descriptor-limit", "accept(2) fails: the process has no descriptor left, or the host no file"),
         ("listener-imbalance", "one of several listeners on the port drops while the others idle"),
     ],
-    reads: &["sock_diag LISTEN", "TcpExt.ListenOverflows", "TcpExt.ListenDrops", "Tcp.PassiveOpens"],
+    reads: &[
+        "sk_data_ready (eBPF)",
+        "kfree_skb: TCP_LISTEN_OVERFLOW (eBPF)",
+        "sock_diag LISTEN",
+        "TcpExt.ListenOverflows",
+        "TcpExt.ListenDrops",
+        "Tcp.PassiveOpens",
+    ],
     look_alikes: &["syn-queue", "file-descriptors", "conntrack-table"],
     knobs: &["net.core.somaxconn"],
     scenarios: &[
@@ -117,7 +126,7 @@ fn headroom(interval: &Interval) -> Vec<Headroom> {
             .map(|watch| Headroom {
                 limit: LIMIT.slug.into(),
                 subject: listener(&netns, watch, interval),
-                used: u64::from(watch.longest),
+                used: u64::from(ns.longest(watch)),
                 capacity: capacity(watch),
                 unit: "connections".into(),
             })
@@ -139,6 +148,7 @@ fn listener(netns: &str, watch: &ListenerWatch, interval: &Interval) -> Subject 
 fn overflowed<'a>(ns: &NetnsChange<'a>) -> Vec<(&'a ListenerWatch, u64, Confidence)> {
     let everyone = ns.listen_drops().everyone();
     let overflows = ns.counter("TcpExt.ListenOverflows").value().copied();
+    let sole = sole_filled(ns);
     let judge = |watch: &'a ListenerWatch| {
         let drops = watch.drops().value().copied().map(u64::from);
         let (most, certain) = match (drops, overflows) {
@@ -147,9 +157,10 @@ fn overflowed<'a>(ns: &NetnsChange<'a>) -> Vec<(&'a ListenerWatch, u64, Confiden
             (Some(one), None) | (None, Some(one)) => (one, 0),
             (None, None) => return None,
         };
+        let certain = if sole == Some(watch.last.cookie) { most } else { certain };
         let confidence = match beyond_skew(certain, most) {
             true => Confidence::Proven,
-            false if watch.full > 0 => Confidence::Likely,
+            false if was_full(ns, watch) => Confidence::Likely,
             false => return None,
         };
         (most > 0).then_some((watch, most, confidence, certain))
@@ -163,6 +174,27 @@ fn overflowed<'a>(ns: &NetnsChange<'a>) -> Vec<(&'a ListenerWatch, u64, Confiden
         (lost > 0).then_some((watch, lost, confidence))
     };
     found.into_iter().filter_map(&mut share).collect()
+}
+
+/// Whether it was seen full, at an arrival or at a look.
+fn was_full(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> bool {
+    watch.full > 0 || ns.arrivals(watch).is_some_and(|row| row.full > 0)
+}
+
+/// The one listener of a namespace whose queue was ever full, where a probe saw each arrival at each of them: nobody else
+/// can have overflowed.
+fn sole_filled(ns: &NetnsChange<'_>) -> Option<u64> {
+    let table = ns.interval().trace.arrivals.value().filter(|table| table.lost == 0)?;
+    let rows = table.rows.iter().filter(|row| row.netns == ns.id && row.full > 0).map(|row| row.cookie);
+    let looks = ns.listeners().filter(|watch| was_full(ns, watch)).map(|watch| watch.last.cookie);
+    let mut filled: Vec<_> = rows.chain(looks).collect();
+    filled.sort_unstable();
+    filled.dedup();
+    // One that had no cookie yet may be any.
+    match filled[..] {
+        [cookie] if cookie != 0 => Some(cookie),
+        _ => None,
+    }
 }
 
 /// A listener that closes and comes back, perhaps many times a second, is one: the worst speaks for those before and
@@ -185,8 +217,8 @@ fn generations<'a>(
     kept
 }
 
-fn is_near(watch: &ListenerWatch) -> bool {
-    let peak = f64::from(watch.longest) / capacity(watch) as f64;
+fn is_near(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> bool {
+    let peak = f64::from(ns.longest(watch)) / capacity(watch) as f64;
     peak >= NEAR && (watch.last.backlog >= SMALL || watch.full >= REPEATEDLY)
 }
 
@@ -202,7 +234,7 @@ fn detect(interval: &Interval) -> Detected {
         }
         let overflowed = overflowed(&ns);
         // One that has closed has no future to warn of.
-        let near = ns.listeners().filter(|watch| is_near(watch) && !ns.has_closed(watch));
+        let near = ns.listeners().filter(|watch| is_near(&ns, watch) && !ns.has_closed(watch));
         let near = near.filter(|near| overflowed.iter().all(|(watch, ..)| watch.last.cookie != near.last.cookie));
         detected.findings.extend(near.map(|watch| finding(&ns, watch, State::Near, Confidence::Proven, 0)));
         let placed = overflowed.iter().map(|(_, lost, _)| *lost).fold(0, u64::saturating_add);
@@ -239,16 +271,20 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
         _ => confidence,
     };
     let at = watch.last.local;
-    let full = format!("full in {} % of {} looks", percent(watch.full_share()), watch.looks);
+    let longest = ns.longest(watch);
+    let full = match ns.arrivals(watch) {
+        Some(row) => format!("filled by {} of {} arrivals", row.full, row.arrived),
+        None => format!("full in {} % of {} looks", percent(watch.full_share()), watch.looks),
+    };
     let summary = match state {
         State::Limiting => format!(
             "{lost} handshakes to {at} dropped in {seconds:.1} s{}; queue up to {} of {}, {full}",
             of_all(ns, lost),
-            watch.longest,
+            longest,
             capacity(watch),
         ),
         State::Near => {
-            format!("the queue of {at} reached {} of {}, {full}; nothing dropped yet", watch.longest, capacity(watch))
+            format!("the queue of {at} reached {} of {}, {full}; nothing dropped yet", longest, capacity(watch))
         }
     };
     let mut finding = Finding {
@@ -277,8 +313,13 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
         let rest = rest as f64;
         finding = finding.changed("drops that no listener counted", rest, "events", seconds);
     }
+    if let Some(row) = ns.arrivals(watch) {
+        finding = finding
+            .changed("arrivals in the accept queue (sk_data_ready)", row.arrived as f64, "connections", seconds)
+            .changed("arrivals that filled it", row.full as f64, "connections", seconds);
+    }
     finding = finding
-        .standing("accept queue, longest seen", f64::from(watch.longest), "connections")
+        .standing("accept queue, longest seen", f64::from(longest), "connections")
         .standing("listen backlog (Send-Q)", f64::from(watch.last.backlog), "connections")
         .standing("looks that saw it full", watch.full_share(), "share");
     match ns.after.knob_number("net.core.somaxconn") {
@@ -299,9 +340,13 @@ fn of_all(ns: &NetnsChange<'_>, lost: u64) -> String {
     }
 }
 
-/// Connections the namespace's listeners took a second, all together: what entered the queues less what stayed there.
+/// Connections that the listener took a second, or, without a probe, all of the namespace's together: what entered the
+/// queues less what stayed there.
 fn accepted_per_second(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> Option<f64> {
-    let entered = *ns.counter("Tcp.PassiveOpens").value()?;
+    let entered = match ns.arrivals(watch) {
+        Some(row) => row.arrived,
+        None => *ns.counter("Tcp.PassiveOpens").value()?,
+    };
     let seconds = ns.interval().seconds();
     let stayed = ns.before.listeners.value()?.iter().find(|l| l.cookie == watch.last.cookie).map_or(0, |l| l.queue);
     let taken = entered as f64 - (f64::from(watch.last.queue) - f64::from(stayed));
@@ -336,7 +381,8 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
     // SO_REUSEPORT spreads over the sockets of one device (or of none): others on the port get other traffic.
     let same = |s: &&ListenerWatch| s.last.device == watch.last.device && watch.was_beside(s);
     let siblings: Vec<_> = ns.listeners_at(watch.last.local).filter(same).collect();
-    let idle = siblings.iter().filter(|s| s.longest <= s.last.backlog / 2 && s.drops() == Reading::Present(0)).count();
+    let idle =
+        siblings.iter().filter(|s| ns.longest(s) <= s.last.backlog / 2 && s.drops() == Reading::Present(0)).count();
     if idle > 0 {
         let why = format!(
             "{} listeners share the port (SO_REUSEPORT) and {idle} of them never were half full",
@@ -346,7 +392,9 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
     }
     if watch.over_half_share() >= SLOW {
         let rate = match accepted_per_second(ns, watch) {
-            Some(rate) if ns.listeners().count() == 1 => format!("it accepts about {rate:.0}/s"),
+            Some(rate) if ns.listeners().count() == 1 || ns.arrivals(watch).is_some() => {
+                format!("it accepts about {rate:.0}/s")
+            }
             Some(rate) => format!("all listeners of the namespace together accept about {rate:.0}/s"),
             None => "its rate of accepting could not be read".into(),
         };
@@ -491,15 +539,19 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
     let overflows = *ns.counter("TcpExt.ListenOverflows").value()?;
     ns.after.listeners.value()?;
-    let peak =
-        ns.listeners().map(|w| f64::from(w.longest) / f64::from(w.last.backlog.saturating_add(1))).fold(0.0, f64::max);
+    let peak = ns
+        .listeners()
+        .map(|w| f64::from(ns.longest(w)) / f64::from(w.last.backlog.saturating_add(1)))
+        .fold(0.0, f64::max);
     (overflows == 0 && peak < NEAR).then(|| format!("no overflow; longest queue {} % full", percent(peak)))
 }
 
 fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
     let mut wanted = SocketSet::new();
     for ns in interval.into_iter().flat_map(Interval::namespaces) {
-        for watch in ns.listeners().filter(|w| is_near(w) || w.full > 0 || w.drops().value().is_some_and(|d| *d > 0)) {
+        for watch in
+            ns.listeners().filter(|w| is_near(&ns, w) || was_full(&ns, w) || w.drops().value().is_some_and(|d| *d > 0))
+        {
             wanted.extend(ns.listeners_at(watch.last.local).map(|sibling| (ns.id, sibling.last.inode)));
         }
     }
@@ -510,8 +562,9 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
 mod tests {
     use super::*;
     use crate::limits::testing::{
-        Host, Listen, absent, assert_clear, detect, no_permission, remedies, the_finding, unknowns, verdict,
+        Host, Listen, OWN, absent, assert_clear, detect, no_permission, remedies, the_finding, unknowns, verdict,
     };
+    use crate::trace::{Arrivals, Counted};
 
     /// Mostly empty, and full for two looks in ten.
     const BURSTS: &[u32] = &[0, 0, 0, 0, 40, 129, 129, 60, 0, 0];
@@ -548,6 +601,54 @@ mod tests {
         the queue was more than half full in 100 % of the looks: the application takes less than arrives (it accepts about 210/s)
         ");
         insta::assert_snapshot!(remedies(&finding), @"1. Application: let api accept faster: more workers or processes, an accept loop that does nothing else, or shed load earlier");
+    }
+
+    /// What a probe saw at each arrival, by cookie (which is the port here): arrivals, those that filled it, the longest.
+    fn probed(host: Host, rows: &[(u64, u64, u64, u32)]) -> Host {
+        let row = |(cookie, arrived, full, longest): &(u64, u64, u64, u32)| Arrivals {
+            netns: OWN,
+            port: 80,
+            cookie: *cookie,
+            arrived: *arrived,
+            queued: *arrived,
+            full: *full,
+            longest: *longest,
+        };
+        host.trace(|trace| {
+            trace.arrivals = Reading::Present(Counted { rows: rows.iter().map(row).collect(), lost: 0 });
+        })
+    }
+
+    #[test]
+    fn the_only_queue_that_was_ever_full_dropped_them_all() {
+        let two = || {
+            let other = Listen::at("0.0.0.0:81").queues(&[0, 1]).drops(0, 342);
+            overflowed(host(listen().queues(&[0, 3]).drops(0, 342)).listener(other), 342)
+        };
+        // Both count as much as the namespace: neither can be told from the other.
+        assert_eq!(detect(&LIMIT, &two()).findings, []);
+        let finding = the_finding(&LIMIT, &probed(two(), &[(80, 9_000, 40, 129), (81, 50, 0, 9)]));
+        assert_eq!((finding.confidence, finding.hurt), (Confidence::Proven, 342));
+        insta::assert_snapshot!(finding.summary, @"342 handshakes to 0.0.0.0:80 dropped in 5.0 s, all of its namespace's 342; queue up to 129 of 129, filled by 40 of 9000 arrivals");
+        // Two were full; or one that had no cookie yet.
+        for rows in [[(80, 9_000, 40, 129), (81, 50, 1, 129)], [(80, 9_000, 40, 129), (0, 50, 1, 129)]] {
+            let findings = detect(&LIMIT, &probed(two(), &rows)).findings;
+            let limiting: Vec<_> = findings.iter().filter(|finding| finding.state == State::Limiting).collect();
+            assert_eq!(
+                limiting.iter().map(|it| (it.confidence, it.hurt)).collect::<Vec<_>>(),
+                [(Confidence::Likely, 342)]
+            );
+        }
+    }
+
+    #[test]
+    fn a_burst_between_two_looks_is_seen_as_it_arrives() {
+        let quiet = || host(listen().queues(&[0, 2]));
+        assert_clear(&LIMIT, &quiet());
+        let finding = the_finding(&LIMIT, &probed(quiet(), &[(80, 900, 0, 104)]));
+        assert_eq!(finding.state, State::Near);
+        insta::assert_snapshot!(finding.summary, @"the queue of 0.0.0.0:80 reached 104 of 129, filled by 0 of 900 arrivals; nothing dropped yet");
+        assert_clear(&LIMIT, &probed(quiet(), &[(80, 900, 0, 90)]));
     }
 
     #[test]

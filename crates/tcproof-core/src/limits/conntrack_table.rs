@@ -51,6 +51,7 @@ pub(super) static LIMIT: Limit = Limit {
         ("hash-small", "too many entries for the hash: chains grow too long"),
     ],
     reads: &[
+        "kfree_skb: NETFILTER_DROP (eBPF)",
         "net.netfilter.nf_conntrack_count",
         "net.netfilter.nf_conntrack_max",
         "net.netfilter.nf_conntrack_buckets",

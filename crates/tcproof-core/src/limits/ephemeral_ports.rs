@@ -9,9 +9,12 @@
 //! scans thousands of taken ones for each new connection.
 //!
 //! ## Evidence
-//! - Ports in use per tuple, in all states, counted from sock_diag at both ends of the window. None of the usable
-//!   ones left at both ends, but for what TIME_WAIT sets free in 3 s and one in 200, is limiting; no counter exists for
-//!   EADDRNOTAVAIL, so it stays `likely`. Above half is near: a pool that just fits fails nobody.
+//! - Preferred: a connect(2) that found no port, as a probe sees it (eBPF at `inet_sock_set_state`: SYN_SENT to CLOSE, and
+//!   no local port was ever set). That is EADDRNOTAVAIL itself, with its process: `proven`. Where the probe saw all
+//!   connects and none of them failed, a full range is `near`.
+//! - Ports in use per tuple, in all states, counted from sock_diag at both ends of the window. Without the probe, none of
+//!   the usable ones left at both ends, but for what TIME_WAIT sets free in 3 s and one in 200, is limiting; no counter
+//!   exists for EADDRNOTAVAIL, so it stays `likely`. Above half is near: a pool that just fits fails nobody.
 //! - More than half, and a process whose connects cost far more kernel time than the 50 µs of a healthy one, after what
 //!   the segments of the window explain (2 µs each), but not more than a search through the range can: limiting by the
 //!   search alone, unless most connects of the window went elsewhere.
@@ -61,6 +64,7 @@ use crate::finding::{Confidence, Finding, Headroom, Level, Owner, Remedy, State,
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
 use crate::snapshot::{Netns, Pid, PortUse, Snapshot, SourcePorts, Tuple, TupleUse};
+use crate::trace::Connects;
 
 /// The ephemeral ports towards one destination.
 pub(super) static LIMIT: Limit = Limit {
@@ -74,6 +78,7 @@ pub(super) static LIMIT: Limit = Limit {
         ("search-slow", "more than half the ports are in use, so connect(2) searches long for a free one"),
     ],
     reads: &[
+        "inet_sock_set_state (eBPF)",
         "sock_diag (sockets with a local port in the range)",
         "net.ipv4.ip_local_port_range",
         "net.ipv4.ip_local_reserved_ports",
@@ -233,6 +238,44 @@ fn overlap(a: (u16, u16), b: (u16, u16)) -> u32 {
     (u32::from(a.1.min(b.1)) + 1).saturating_sub(u32::from(a.0.max(b.0)))
 }
 
+/// What a probe saw of the connects of one tuple.
+#[derive(Clone, Copy, Default)]
+struct Connecting<'a> {
+    tried: u64,
+    refused: u64,
+    /// Of the process that was refused most, or else tried most.
+    most: Option<&'a Connects>,
+}
+
+impl<'a> Connecting<'a> {
+    fn add(&mut self, row: &'a Connects) {
+        self.tried = self.tried.saturating_add(row.tried);
+        self.refused = self.refused.saturating_add(row.refused);
+        let weight = |row: &Connects| (row.refused, row.tried);
+        if self.most.is_none_or(|most| weight(row) > weight(most)) {
+            self.most = Some(row);
+        }
+    }
+
+    /// Whoever connects, also where nobody holds a socket any more: TIME_WAIT has no owner.
+    fn owners(&self, snapshot: &Snapshot) -> Vec<Owner> {
+        let of = |row: &Connects| {
+            let pid = row.pid?;
+            let unread = || Owner { pid, comm: row.comm.clone(), cgroup: None, unit: None };
+            Some(owner(snapshot, pid).unwrap_or_else(unread))
+        };
+        self.most.and_then(of).into_iter().collect()
+    }
+
+    /// "12 of 30 connect(2) calls from A to B found no free port (EADDRNOTAVAIL) in 5.0 s".
+    fn summary(&self, at: &str, seconds: f64) -> String {
+        format!(
+            "{} of {} connect(2) calls {at} found no free port (EADDRNOTAVAIL) in {seconds:.1} s",
+            self.refused, self.tried
+        )
+    }
+}
+
 static NOTHING: PortUse = PortUse { tuples: BTreeMap::new(), sources: BTreeMap::new(), sockets: 0 };
 
 /// One namespace's ports, judged at the end of the window and compared with its start.
@@ -258,6 +301,16 @@ impl<'a> Ports<'a> {
             Reading::Absent(_) => None,
         };
         Ok(Self { ns, range, before, after })
+    }
+
+    /// What a probe saw, by tuple.
+    fn connecting(&self) -> BTreeMap<Tuple, Connecting<'a>> {
+        let mut connecting = BTreeMap::<Tuple, Connecting<'a>>::new();
+        for row in self.ns.connects() {
+            let tuple = Tuple { source: row.source, destination: row.destination };
+            connecting.entry(tuple).or_default().add(row);
+        }
+        connecting
     }
 
     /// Ports of a tuple that connect(2) can't have. Those in TIME_WAIT it can, after a rest, where tcp_tw_reuse applies
@@ -403,7 +456,12 @@ fn detect(interval: &Interval) -> Detected {
         }
         // A bound source's tuples say nothing of their own.
         let tuples = ports.after.tuples.iter().filter(|(tuple, _)| !bound.contains(&tuple.source));
-        detected.findings.extend(tuples.filter_map(|(tuple, used)| tuple_finding(&ports, tuple, used)));
+        let mut connecting = ports.connecting();
+        detected.findings.extend(tuples.filter_map(|(tuple, used)| {
+            tuple_finding(&ports, tuple, used, connecting.remove(tuple).unwrap_or_default())
+        }));
+        let refused = connecting.iter().filter(|(tuple, seen)| seen.refused > 0 && !bound.contains(&tuple.source));
+        detected.findings.extend(refused.map(|(tuple, seen)| refused_finding(&ports, tuple, *seen)));
     }
     detected
 }
@@ -488,22 +546,32 @@ fn used_up_by(range: &Range, used: &TupleUse) -> (&'static str, String) {
     ("concurrent-connections", format!("{live} of them are open connections, {} in TIME_WAIT", used.time_wait))
 }
 
-fn tuple_finding(ports: &Ports<'_>, tuple: &Tuple, used: &TupleUse) -> Option<Finding> {
+fn tuple_finding(ports: &Ports<'_>, tuple: &Tuple, used: &TupleUse, seen: Connecting<'_>) -> Option<Finding> {
     let (ns, range) = (&ports.ns, &ports.range);
     let interval = ns.interval();
+    let seconds = interval.seconds();
+    let stays_full = ports.stays_full(tuple, used);
+    let mut confidence = Confidence::Likely;
     let usable = range.usable();
     let taken = ports.taken(tuple, used);
     let share = range.share(taken);
     let of = format!("{taken} of {usable} ports ({} %)", percent(share));
     let at = format!("from {} to {}", tuple.source, tuple.destination);
-    let holders = owners_of(&interval.after, used.inode);
+    let mut holders = owners_of(&interval.after, used.inode);
+    if holders.is_empty() {
+        holders = seen.owners(&interval.after);
+    }
     let (state, (cause, because), summary, owners, hurt);
-    if ports.stays_full(tuple, used) {
+    if seen.refused > 0 {
+        (state, confidence, owners, hurt) =
+            (State::Limiting, Confidence::Proven, seen.owners(&interval.after), seen.refused);
+        (cause, because) = used_up_by(range, used);
+        summary = format!("{}: {of} are in use", seen.summary(&at, seconds));
+    } else if stays_full && !interval.trace.saw_all_connects() {
         (state, owners, hurt) = (State::Limiting, holders, 0);
         (cause, because) = used_up_by(range, used);
         summary = format!(
-            "{of} {at} are in use, at both ends of {:.1} s: connect(2) there finds no free port (EADDRNOTAVAIL)",
-            interval.seconds()
+            "{of} {at} are in use, at both ends of {seconds:.1} s: connect(2) there finds no free port (EADDRNOTAVAIL)"
         );
     } else if let Some(search) = searching(ports, tuple, used).filter(|_| share > SEARCHES) {
         (state, hurt) = (State::Limiting, search.connects);
@@ -521,7 +589,12 @@ fn tuple_finding(ports: &Ports<'_>, tuple: &Tuple, used: &TupleUse) -> Option<Fi
     } else if share > NEAR {
         (state, owners, hurt) = (State::Near, holders, 0);
         (cause, because) = used_up_by(range, used);
-        summary = format!("{of} {at} are in use");
+        summary = match stays_full {
+            true => {
+                format!("{of} {at} are in use, at both ends of {seconds:.1} s; no connect(2) failed for it meanwhile")
+            }
+            false => format!("{of} {at} are in use"),
+        };
     } else if share > SEARCHES {
         (state, owners, hurt) = (State::Near, holders, 0);
         cause = "search-slow";
@@ -535,7 +608,7 @@ fn tuple_finding(ports: &Ports<'_>, tuple: &Tuple, used: &TupleUse) -> Option<Fi
         limit: LIMIT.slug.into(),
         state,
         cause: cause.into(),
-        confidence: Confidence::Likely,
+        confidence,
         subject: destination(ns.name(), tuple, owners),
         summary,
         because,
@@ -544,11 +617,48 @@ fn tuple_finding(ports: &Ports<'_>, tuple: &Tuple, used: &TupleUse) -> Option<Fi
         remedies: vec![],
         hurt,
     };
-    let finding = finding
+    let finding = with_connects(finding, ports, seen)
         .standing("ports of the tuple (sock_diag)", f64::from(used.ports), "ports")
         .standing("of those in TIME_WAIT", f64::from(used.time_wait), "ports")
         .standing("of those in SYN_SENT", f64::from(used.connecting), "ports");
     Some(with_range(finding, ports))
+}
+
+/// Connects that found no port towards a destination that has none in use at the end, as far as was counted.
+fn refused_finding(ports: &Ports<'_>, tuple: &Tuple, seen: Connecting<'_>) -> Finding {
+    let (ns, range) = (&ports.ns, &ports.range);
+    let (cause, because) = match range.is_small() {
+        true => used_up_by(range, &TupleUse::default()),
+        false => {
+            let why = "at the end of the window hardly any is in use there: what held them was closed meanwhile";
+            ("concurrent-connections", why.into())
+        }
+    };
+    let at = format!("from {} to {}", tuple.source, tuple.destination);
+    let finding = Finding {
+        limit: LIMIT.slug.into(),
+        state: State::Limiting,
+        cause: cause.into(),
+        confidence: Confidence::Proven,
+        subject: destination(ns.name(), tuple, seen.owners(&ns.interval().after)),
+        summary: seen.summary(&at, ns.interval().seconds()),
+        because,
+        evidence: vec![],
+        ruled_out: vec![],
+        remedies: vec![],
+        hurt: seen.refused,
+    };
+    with_range(with_connects(finding, ports, seen), ports)
+}
+
+fn with_connects(finding: Finding, ports: &Ports<'_>, seen: Connecting<'_>) -> Finding {
+    if seen.tried == 0 {
+        return finding;
+    }
+    let seconds = ports.ns.interval().seconds();
+    finding
+        .changed("connect(2) without a free port (inet_sock_set_state)", seen.refused as f64, "calls", seconds)
+        .changed("connect(2) of the tuple (inet_sock_set_state)", seen.tried as f64, "calls", seconds)
 }
 
 fn bound_finding(ports: &Ports<'_>, source: IpAddr, used: &SourcePorts, state: State) -> Finding {
@@ -612,11 +722,12 @@ fn ports_of<'a>(finding: &Finding, interval: &'a Interval) -> Option<(Ports<'a>,
     let ports = Ports::of(interval.namespace(finding.subject.netns()?)?).ok()?;
     match &finding.subject {
         Subject::Destination { source, destination, .. } => {
-            let (tuple, used) = ports.after.tuples.iter().find(|(tuple, _)| {
+            let found = ports.after.tuples.iter().find(|(tuple, _)| {
                 tuple.source.to_string() == *source && tuple.destination.to_string() == *destination
-            })?;
-            let (tuple, used) = (*tuple, used.ports);
-            Some((ports, used, Some(tuple)))
+            });
+            // Without a row, all of them were in use at some moment: a connect(2) found none.
+            let (used, tuple) = found.map_or((ports.range.usable(), None), |(tuple, used)| (used.ports, Some(*tuple)));
+            Some((ports, used, tuple))
         }
         _ => {
             let used = ports.bound_sources().map(|(_, used, _)| used.distinct).max()?;
@@ -678,12 +789,9 @@ fn more_addresses(verify: &str) -> Remedy {
 /// A range wide enough, and before it the reservation of the servers' ports that it would swallow.
 fn wider_range(ports: &Ports<'_>, used: u32, churn: bool) -> Vec<Remedy> {
     let range = &ports.range;
-    let rate = match ports.ns.counter("Tcp.ActiveOpens").value() {
-        Some(opens) if churn && ports.ns.interval().seconds() > 0.0 => {
-            Some(*opens as f64 / ports.ns.interval().seconds())
-        }
-        _ => None,
-    };
+    let seconds = ports.ns.interval().seconds();
+    let opens = ports.ns.counter("Tcp.ActiveOpens").value().copied().filter(|_| churn && seconds > 0.0);
+    let rate = opens.map(|opens| opens as f64 / seconds);
     let (needed, formula) = match rate {
         Some(rate) => {
             let formula = format!(
@@ -824,6 +932,7 @@ mod tests {
         Host, Listen, OWN, assert_clear, endpoint, no_permission, remedies, the_finding, unknowns, verdict,
     };
     use super::*;
+    use crate::trace::Counted;
     use core::time::Duration;
 
     fn used(ports: u32, time_wait: u32) -> TupleUse {
@@ -873,6 +982,81 @@ mod tests {
     fn sentences(host: &Host) -> String {
         let finding = the_finding(&LIMIT, host);
         format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
+    }
+
+    /// A probe that saw all connects of the window: so many to a destination, of which so many found no port.
+    fn probed(host: Host, rows: &[(&str, Option<Pid>, u64, u64)]) -> Host {
+        let row = |(destination, pid, tried, refused): &(&str, Option<Pid>, u64, u64)| Connects {
+            netns: OWN,
+            source: "10.0.0.1".parse().expect("an address"),
+            destination: endpoint(destination),
+            pid: *pid,
+            comm: "crawler".into(),
+            tried: *tried,
+            refused: *refused,
+        };
+        host.trace(|trace| {
+            trace.connects = Reading::Present(Counted { rows: rows.iter().map(row).collect(), lost: 0 });
+        })
+    }
+
+    #[test]
+    fn a_probe_proves_who_found_no_port() {
+        let full = || busy(28_232, 28_232).grew("Tcp.ActiveOpens", 900);
+        let rows = [
+            ("10.0.0.9:5432", Some(41), 1_000, 100),
+            ("10.0.0.9:5432", Some(42), 4_000, 50),
+            ("10.0.0.8:80", None, 9, 0),
+        ];
+        let finding = the_finding(&LIMIT, &probed(full(), &rows));
+        assert_eq!((finding.state, finding.confidence, finding.hurt), (State::Limiting, Confidence::Proven, 150));
+        insta::assert_snapshot!(format!("{}\n{}", finding.subject, finding.summary), @"
+        10.0.0.1 → 10.0.0.9:5432
+        150 of 5000 connect(2) calls from 10.0.0.1 to 10.0.0.9:5432 found no free port (EADDRNOTAVAIL) in 5.0 s: 28232 of 28232 ports (100 %) are in use
+        ");
+        // In use, and nobody was refused: it just fits.
+        let fits = probed(full(), &[("10.0.0.9:5432", Some(41), 900, 0)]);
+        let finding = the_finding(&LIMIT, &fits);
+        assert_eq!((finding.state, finding.confidence), (State::Near, Confidence::Likely));
+        insta::assert_snapshot!(finding.summary, @"28232 of 28232 ports (100 %) from 10.0.0.1 to 10.0.0.9:5432 are in use, at both ends of 5.0 s; no connect(2) failed for it meanwhile");
+        // Rows were lost: that nobody was refused is not known.
+        let lost = fits.trace(|trace| {
+            if let Reading::Present(table) = &mut trace.connects {
+                table.lost = 1;
+            }
+        });
+        assert_eq!(the_finding(&LIMIT, &lost).state, State::Limiting);
+    }
+
+    #[test]
+    fn who_found_no_port_is_told_also_when_they_are_free_again() {
+        let rows = [("10.0.0.9:5432", Some(41), 1_000, 100)];
+        for host in [Host::new().ns(|ns| ns.sockets.ports = Reading::Present(PortUse::default())), busy(900, 0)] {
+            let finding = the_finding(&LIMIT, &probed(host, &rows));
+            assert_eq!((finding.state, finding.confidence, finding.hurt), (State::Limiting, Confidence::Proven, 100));
+            assert!(!finding.remedies.is_empty());
+        }
+        let small =
+            Host::new().knob(RANGE, "40000 40009").ns(|ns| ns.sockets.ports = Reading::Present(PortUse::default()));
+        insta::assert_snapshot!(sentences(&probed(small, &rows)), @"
+        100 of 1000 connect(2) calls from 10.0.0.1 to 10.0.0.9:5432 found no free port (EADDRNOTAVAIL) in 5.0 s
+        40000–40009 without 0 reserved and 0 listening ports leaves 10 to choose from
+        1. Application: let crawler send more over fewer connections (a pool with an upper bound, pipelining, HTTP/2), and close those that idle
+        2. Service: connect to more destination addresses or ports, or from more source addresses (bound to with IP_BIND_ADDRESS_NO_PORT): each pair has all the ports again
+        3. Kernel: widen the range: to one destination it then lasts for about 471 short connections/s [net.ipv4.ip_local_port_range 40000 40009 → 32768 60999]
+        ");
+    }
+
+    #[test]
+    fn who_leaves_time_wait_behind_is_known_by_its_connects() {
+        let owners = |host: &Host| match the_finding(&LIMIT, host).subject {
+            Subject::Destination { owners, .. } => owners.into_iter().map(|owner| (owner.pid, owner.comm)).collect(),
+            _ => vec![],
+        };
+        let churn = || busy(25_000, 25_000);
+        assert_eq!(owners(&churn()), []);
+        let rows = [("10.0.0.9:5432", Some(41), 1_000, 0), ("10.0.0.9:5432", Some(42), 2_000, 0)];
+        assert_eq!(owners(&probed(churn(), &rows)), [(42, "crawler".to_string())]);
     }
 
     /// The lab's ports-tw-reuse: 1 000 of 1 000 ports in TIME_WAIT, and every connect succeeds.

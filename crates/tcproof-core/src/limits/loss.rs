@@ -72,6 +72,7 @@ pub(super) static LIMIT: Limit = Limit {
         ("spurious", "segments that had arrived are sent again: a delay or a reordering was taken for a loss"),
     ],
     reads: &[
+        "kfree_skb: QDISC_DROP (eBPF)",
         "tcpi_total_retrans",
         "tcpi_data_segs_out",
         "tcpi_dsack_dups",

@@ -93,7 +93,7 @@ pub struct Limit {
     pub title: &'static str,
     /// The causes it can have, each with one line that says what it means.
     pub causes: &'static [(&'static str, &'static str)],
-    /// What it is judged by.
+    /// What it is judged by. Of drops by reason ([`DROPS`]) those of each finding's namespace are shown with it.
     pub reads: &'static [&'static str],
     /// Limits that look like it: a finding says of each why it is not that.
     pub look_alikes: &'static [&'static str],
@@ -115,7 +115,15 @@ pub struct Limit {
     pub owners_wanted: fn(&Snapshot, Option<&Interval>) -> SocketSet,
 }
 
+/// How a reading of packets that were dropped for one reason begins, and how it ends.
+const DROPS: (&str, &str) = ("kfree_skb: ", " (eBPF)");
+
 impl Limit {
+    /// The reasons of dropped packets that are readings of it, without `SKB_DROP_REASON_`.
+    pub fn drop_reasons(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.reads.iter().filter_map(|reading| reading.strip_prefix(DROPS.0)?.strip_suffix(DROPS.1))
+    }
+
     /// The page: the `//!` header of its file.
     pub fn page(&self) -> String {
         crate::page::of_source(self.source)

@@ -47,7 +47,13 @@ pub(super) static LIMIT: Limit = Limit {
     slug: "neighbour-table",
     title: "neighbour table",
     causes: &[("table-full", "entries for new neighbours are refused")],
-    reads: &["arp_cache table_fulls", "arp_cache entries", "ndisc_cache table_fulls", "ndisc_cache entries"],
+    reads: &[
+        "kfree_skb: NEIGH_CREATEFAIL (eBPF)",
+        "arp_cache table_fulls",
+        "arp_cache entries",
+        "ndisc_cache table_fulls",
+        "ndisc_cache entries",
+    ],
     look_alikes: &["conntrack-table", "ephemeral-ports"],
     knobs: &[
         "net.ipv4.neigh.default.gc_thresh1",

@@ -50,7 +50,7 @@ pub(super) static LIMIT: Limit = Limit {
     slug: "socket-backlog",
     title: "socket backlog",
     causes: &[("owner-busy", "a system call holds the socket for longer than its backlog lasts")],
-    reads: &[DROPPED, "SK_MEMINFO_DROPS", "SK_MEMINFO_BACKLOG"],
+    reads: &["kfree_skb: SOCKET_BACKLOG (eBPF)", DROPPED, "SK_MEMINFO_DROPS", "SK_MEMINFO_BACKLOG"],
     look_alikes: &["accept-queue", "softnet-backlog"],
     knobs: &[RMEM],
     scenarios: &["socket-backlog"],
@@ -90,6 +90,13 @@ fn culprit<'a>(ns: &NetnsChange<'a>, dropped: u64) -> Option<&'a FlowWatch> {
     ((alone && waits) || drops(worst) as f64 >= dropped as f64 * MOST).then_some(worst)
 }
 
+/// The port that most of them were for, and how many of all, where a probe saw it.
+fn by_port(ns: &NetnsChange<'_>) -> Option<(u16, u64, u64)> {
+    let rows = || ns.drops().filter(|row| LIMIT.drop_reasons().any(|reason| reason == row.reason));
+    let most = rows().max_by_key(|row| row.packets)?;
+    Some((most.port, most.packets, rows().map(|row| row.packets).fold(0, u64::saturating_add)))
+}
+
 fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
     let mut wanted = SocketSet::new();
     for ns in interval.into_iter().flat_map(Interval::namespaces) {
@@ -121,7 +128,12 @@ fn finding(ns: &NetnsChange<'_>, dropped: u64) -> Finding {
             "segments that came while a call held the socket took more than {}: 2 × rcvbuf + sndbuf ÷ 2 + 64 KiB",
             in_bytes(capacity(watch))
         ),
-        None => "segments that came while a call held a socket did not fit; which socket was not seen".into(),
+        None => match by_port(ns) {
+            Some((port, packets, all)) => format!(
+                "segments that came while a call held a socket did not fit; {packets} of {all} dropped packets were for port {port}"
+            ),
+            None => "segments that came while a call held a socket did not fit; which socket was not seen".into(),
+        },
     };
     let finding = Finding {
         limit: LIMIT.slug.into(),
@@ -199,8 +211,10 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Host, Stream, assert_clear, remedies, the_finding, unknowns, verdict};
+    use super::super::testing::{Host, OWN, Stream, assert_clear, remedies, the_finding, unknowns, verdict};
     use super::*;
+    use crate::reading::Reading;
+    use crate::trace::{Counted, Drops};
 
     /// 20 drops a second at one look in ten, when the backlog is seen full.
     fn dropping(local: &str) -> Stream {
@@ -250,6 +264,22 @@ mod tests {
         segments that came while a call held a socket did not fit; which socket was not seen
         1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that was touched before; or a thread that only reads
         ");
+    }
+
+    #[test]
+    fn a_probe_knows_the_port() {
+        let row = |port, reason: &str, packets| Drops { netns: OWN, port, reason: reason.into(), packets };
+        let rows = [row(80, "SOCKET_BACKLOG", 90), row(81, "SOCKET_BACKLOG", 9), row(82, "NO_SOCKET", 900)];
+        let host = Host::new().grew(DROPPED, 100).trace(|trace| {
+            trace.drops = Reading::Present(Counted { rows: rows.to_vec(), lost: 0 });
+        });
+        let finding = the_finding(&LIMIT, &host);
+        insta::assert_snapshot!(finding.because, @"segments that came while a call held a socket did not fit; 90 of 99 dropped packets were for port 80");
+        let diagnosis = crate::diagnose(host.interval());
+        let shown: Vec<_> = diagnosis.findings[0].evidence.iter().map(|it| (&*it.reading, it.value)).collect();
+        let expected =
+            [(DROPPED, 100.0), ("kfree_skb SOCKET_BACKLOG, port 80", 90.0), ("kfree_skb SOCKET_BACKLOG, port 81", 9.0)];
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! ## Evidence
 //! - `TcpExt.TCPMemoryPressures` counts how often the kernel entered pressure. The state is global; the event is
 //!   counted in the namespace whose socket set it off, so all namespaces are added up.
+//! - Preferred for the third number: a refusal itself, as a probe sees it (eBPF at `sock_exceed_buf_limit`, with the pages
+//!   that were allocated then). The state at both ends of the window misses what was refused in between.
 //! - `mem` of sockstat against `tcp_mem`. It lags: each CPU may hold back 256 pages (since 6.0). Only the initial
 //!   namespace shows `tcp_mem`.
 //! - Pressure alone loses nothing. It hurts when `TcpExt.RcvPruned` or `TcpExt.TCPRcvQDrop` (data dropped) or
@@ -57,6 +59,8 @@ pub(super) static LIMIT: Limit = Limit {
         ("hard-limit", "all sockets together hold as much as the third number of tcp_mem: memory is refused"),
     ],
     reads: &[
+        "sock_exceed_buf_limit (eBPF)",
+        "kfree_skb: PROTO_MEM (eBPF)",
         "sockstat TCP.mem",
         "TcpExt.TCPMemoryPressures",
         "TcpExt.PruneCalled",
@@ -122,6 +126,8 @@ struct Seen {
     dropped: u64,
     collapsed: u64,
     aborts: u64,
+    /// Times that the kernel refused memory for the third number's sake, as a probe saw it.
+    refused: u64,
 }
 
 impl Seen {
@@ -134,6 +140,7 @@ impl Seen {
             dropped: some("TcpExt.RcvPruned").max(some("TcpExt.TCPRcvQDrop")),
             collapsed: some("TcpExt.PruneCalled"),
             aborts: some("TcpExt.TCPAbortOnMemory"),
+            refused: interval.trace.memory.value().map_or(0, |table| table.rows.iter().map(|row| row.beyond).sum()),
         }
     }
 
@@ -149,10 +156,11 @@ impl Seen {
     /// Whether the third number was reached, as far as the lagging count can tell. Where the lag is wider than the
     /// distance between the second and the third number, pressure is the least that must be seen.
     fn at_hard_limit(&self, cpus: u32) -> bool {
-        self.level().is_some_and(|(pages, mem)| {
-            let lag = u64::from(cpus) * LAG_PAGES;
-            pages >= mem[2].saturating_sub(lag) && pages > mem[1]
-        })
+        self.refused > 0
+            || self.level().is_some_and(|(pages, mem)| {
+                let lag = u64::from(cpus) * LAG_PAGES;
+                pages >= mem[2].saturating_sub(lag) && pages > mem[1]
+            })
     }
 
     fn share(&self) -> Option<f64> {
@@ -199,10 +207,12 @@ fn detect(interval: &Interval) -> Detected {
     let aborts = if hard && orphans != Some(true) { seen.aborts } else { 0 };
     let hurt = seen.dropped.saturating_add(aborts);
     let (state, cause, confidence) = if hard {
-        match hurt {
+        match hurt.max(seen.refused) {
             0 => (State::Near, "hard-limit", Confidence::Proven),
             // A reset alone may have been an orphan's.
-            _ if seen.dropped == 0 && orphans.is_none() => (State::Limiting, "hard-limit", Confidence::Likely),
+            _ if seen.dropped == 0 && seen.refused == 0 && orphans.is_none() => {
+                (State::Limiting, "hard-limit", Confidence::Likely)
+            }
             _ => (State::Limiting, "hard-limit", Confidence::Proven),
         }
     } else if seen.in_pressure() {
@@ -245,6 +255,7 @@ fn finding(interval: &Interval, seen: &Seen, state: State, cause: &str, confiden
     let summary = match (state, seen.in_pressure()) {
         (State::Limiting, _) => {
             let lost = match (seen.dropped, hurt - seen.dropped) {
+                (0, 0) if seen.refused > 0 => format!("{} requests of sockets refused", seen.refused),
                 (0, 0) => format!("receive queues collapsed {} times", seen.collapsed),
                 (dropped, 0) => format!("{dropped} segments dropped"),
                 (0, resets) => format!("{resets} sockets reset"),
@@ -256,6 +267,10 @@ fn finding(interval: &Interval, seen: &Seen, state: State, cause: &str, confiden
         (State::Near, false) => format!("{held}: {} % of the way", percent(seen.share().unwrap_or(0.0))),
     };
     let because = match cause {
+        "hard-limit" if seen.refused > 0 => format!(
+            "{} times memory was refused to a socket because all together had more than the third number of tcp_mem",
+            seen.refused
+        ),
         "hard-limit" => match seen.level() {
             Some((pages, mem)) if pages >= mem[2] => "memory is at the third number of tcp_mem, or above it".into(),
             _ => "within what the count may lag (256 pages a CPU), memory is at the third number of tcp_mem".into(),
@@ -277,7 +292,7 @@ fn finding(interval: &Interval, seen: &Seen, state: State, cause: &str, confiden
         evidence: vec![],
         ruled_out: vec![],
         remedies: vec![],
-        hurt,
+        hurt: hurt.max(seen.refused),
     };
     if let Reading::Present(pages) = &seen.pages {
         finding = finding.standing("sockstat TCP.mem, highest seen", *pages as f64, "pages");
@@ -286,6 +301,10 @@ fn finding(interval: &Interval, seen: &Seen, state: State, cause: &str, confiden
         for (name, pages) in ["low", "pressure", "hard limit"].iter().zip(mem) {
             finding = finding.standing(format!("net.ipv4.tcp_mem, {name}"), *pages as f64, "pages");
         }
+    }
+    if seen.refused > 0 {
+        let reading = "sock_exceed_buf_limit beyond tcp_mem";
+        finding = finding.changed(reading, seen.refused as f64, "refusals", seconds);
     }
     for name in ["TcpExt.TCPMemoryPressures"].iter().chain(&SYMPTOMS) {
         if let Reading::Present(growth) = grew(interval, name) {
@@ -382,6 +401,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 mod tests {
     use super::super::testing::{self, Host, assert_clear, no_permission, remedies, the_finding, unknowns};
     use super::*;
+    use crate::trace::{Counted, MemoryRefusals};
 
     /// 4 GiB in pages of 4 KiB, 2 CPUs; low, pressure and hard limit.
     const MEM: [u64; 3] = [75_000, 100_000, 150_000];
@@ -435,6 +455,25 @@ mod tests {
         // 513 pages below it, two CPUs can't hold back.
         let below = holding(120_000, 149_487).grew("TcpExt.TCPRcvQDrop", 7);
         assert_eq!(verdict(&below).1, "pressure");
+    }
+
+    #[test]
+    fn a_refusal_between_the_ends_is_seen_as_it_happens() {
+        let row = |beyond, within| MemoryRefusals { netns: testing::OWN, beyond, within, most_pages: 150_100 };
+        let host = |beyond, within| {
+            holding(90_000, 90_000).grew("TcpExt.TCPMemoryPressures", 0).trace(|trace| {
+                trace.memory = Reading::Present(Counted { rows: vec![row(beyond, within)], lost: 0 });
+            })
+        };
+        let finding = the_finding(&LIMIT, &host(70, 0));
+        assert_eq!(verdict(&host(70, 0)), (State::Limiting, "hard-limit".into(), Confidence::Proven));
+        insta::assert_snapshot!(format!("{}\n{}", finding.summary, finding.because), @"
+        70 requests of sockets refused for want of memory in 5.0 s; TCP holds 90000 of at most 150000 pages
+        70 times memory was refused to a socket because all together had more than the third number of tcp_mem
+        ");
+        assert_eq!(finding.hurt, 70);
+        // A control group's, or a fair share.
+        assert!(testing::detect(&LIMIT, &host(0, 70)).findings.iter().all(|finding| finding.cause != "hard-limit"));
     }
 
     #[test]

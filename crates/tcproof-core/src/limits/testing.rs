@@ -15,6 +15,7 @@ use crate::snapshot::{
     CloseWait, Conntrack, CpuTime, Endpoint, FileHandles, Flow, FlowSample, Inode, Link, Listener, Netns, NetnsId, Pid,
     Process, Protocol, Service, Snapshot, SoftnetCpu,
 };
+use crate::trace::Trace;
 
 /// The namespace's inode.
 pub(crate) const OWN: NetnsId = NetnsId(4_026_531_840);
@@ -121,6 +122,12 @@ impl Host {
     pub(crate) fn both(mut self, edit: impl Fn(&mut Snapshot)) -> Self {
         edit(&mut self.0.before);
         edit(&mut self.0.after);
+        self
+    }
+
+    /// Edits what probes counted.
+    pub(crate) fn trace(mut self, edit: impl FnOnce(&mut Trace)) -> Self {
+        edit(&mut self.0.trace);
         self
     }
 

@@ -62,6 +62,7 @@ pub(super) static LIMIT: Limit = Limit {
     title: "timestamps",
     causes: &[("paws-drops", "segments are rejected because their timestamps go backwards")],
     reads: &[
+        "kfree_skb: TCP_RFC7323_PAWS (eBPF)",
         ESTAB,
         "TcpExt.PAWSActive",
         "TcpExt.TSEcrRejected",

@@ -40,8 +40,8 @@ enum Symptom {
     Conntrack(&'static [&'static str]),
     /// By the limit's own findings.
     Hurt,
-    /// Nowhere: how full it is has to tell. The kernel does not count a connect(2) that finds no port.
-    Uncounted,
+    /// By a probe alone: the kernel does not count a connect(2) that finds no port. Without it how full it is has to tell.
+    Refused,
 }
 
 impl Symptom {
@@ -50,7 +50,7 @@ impl Symptom {
             ("accept-queue", _) => Self::Listener("TcpExt.ListenOverflows"),
             ("conntrack-table", "hash-small") => Self::Conntrack(&["chaintoolong", "chainlength"]),
             ("conntrack-table", _) => Self::Conntrack(&["drop"]),
-            ("ephemeral-ports", _) => Self::Uncounted,
+            ("ephemeral-ports", _) => Self::Refused,
             ("socket-backlog", _) => Self::Counters(&["TcpExt.TCPBacklogDrop"]),
             // With cookies on, the same SYNs are answered: only the drops were the symptom.
             ("syn-queue", "cookies-off") => Self::Hurt,
@@ -66,6 +66,8 @@ pub(super) struct Side<'a> {
     pub(super) reason: &'a Reason,
     pub(super) seen: &'a Observation,
     pub(super) listening: &'a BTreeSet<u16>,
+    /// Whether a probe saw all connects, in both windows.
+    pub(super) is_probed: bool,
 }
 
 impl<'a> Side<'a> {
@@ -149,7 +151,7 @@ impl<'a> Side<'a> {
             Symptom::Conntrack(["drop"]) => Some("nf_conntrack drop"),
             Symptom::Conntrack(_) => Some("nf_conntrack chaintoolong"),
             Symptom::Hurt => Some("traffic hurt"),
-            Symptom::Uncounted => None,
+            Symptom::Refused => self.is_probed.then_some("connect(2) without a free port (inet_sock_set_state)"),
         }
     }
 
@@ -177,7 +179,12 @@ impl<'a> Side<'a> {
                 self.namespaces().map(of).sum()
             }
             Symptom::Hurt if self.finding().is_some() => Ok(self.finding().map_or(0.0, |finding| finding.hurt as f64)),
-            Symptom::Hurt | Symptom::Uncounted => self.unjudged().map_or(Ok(0.0), Err),
+            Symptom::Refused if self.is_probed => {
+                let rows = self.namespaces().flat_map(|ns| ns.connects());
+                let own = rows.filter(|row| self.is_tuple(&Tuple { source: row.source, destination: row.destination }));
+                Ok(own.map(|row| row.refused as f64).sum())
+            }
+            Symptom::Hurt | Symptom::Refused => self.unjudged().map_or(Ok(0.0), Err),
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     let here = surroundings(&args.journal)?;
     let asked_to_stop = stop_flag()?;
     let before = match args.confirm {
-        Confirmation::Verified => Some(observation(args.window, &scope_of(&plan))?),
+        Confirmation::Verified => Some(observation(args.window, &scope_of(&plan), args.ebpf)?),
         Confirmation::Within(_) => None,
     };
     let commands = if args.command.is_empty() { Duration::ZERO } else { verify::PATIENCE };
@@ -178,7 +178,7 @@ fn verified(
     if asked_to_stop.load(Ordering::Relaxed) {
         bail!("interrupted");
     }
-    let after = observation(args.window, &scope_of(plan))?;
+    let after = observation(args.window, &scope_of(plan), args.ebpf)?;
     // What the plan leaves to people is not judged.
     let is_for = |number: usize| plan.changes.iter().any(|change| change.findings.contains(&number));
     let reasons: Vec<_> = (1..).zip(&plan.findings).filter(|(n, _)| is_for(*n)).map(|(_, it)| it.clone()).collect();

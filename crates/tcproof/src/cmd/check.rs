@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tcproof_core::{Interval, Verdict, diagnose};
-use tcproof_host::{Options, Progress, allow_many_files, observe};
+use tcproof_host::{Options, Probes, Progress, allow_many_files, observe};
 
 use super::{Exit, print, style};
 use crate::cli::{CheckArgs, FailOn, OutputArgs};
@@ -13,7 +13,7 @@ use crate::cli::{CheckArgs, FailOn, OutputArgs};
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
-    let interval = watch(&options, !args.quiet && !output.json())?;
+    let interval = watch(&options, &mut *args.ebpf.probes(), !args.quiet && !output.json())?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);
@@ -25,6 +25,7 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
             let mut text = tcproof_report::text::check(&diagnosis, &style);
             if args.verbose {
                 text.push_str(&tcproof_report::path::block(&interval, &style));
+                text.push_str(&tcproof_report::trace::block(&interval, &style));
             }
             text
         }
@@ -40,10 +41,10 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
 }
 
 /// Watches, with a line that says so where a person looks.
-pub(super) fn watch(options: &Options, is_shown: bool) -> anyhow::Result<Interval> {
+pub(super) fn watch(options: &Options, probes: &mut dyn Probes, is_shown: bool) -> anyhow::Result<Interval> {
     allow_many_files();
     let mut line = ProgressLine::new(options.window, is_shown);
-    let interval = observe(options, &mut |progress| line.show(progress))?;
+    let interval = observe(options, probes, &mut |progress| line.show(progress))?;
     line.clear();
     Ok(interval)
 }

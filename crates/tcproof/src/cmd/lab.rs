@@ -17,7 +17,7 @@ use tcproof_report::{Style, page, sanitize, text};
 
 use super::lab_cure::{self, ByCommand, ByPlan};
 use super::{print, style};
-use crate::cli::OutputArgs;
+use crate::cli::{OutputArgs, ProbeArgs};
 
 /// Arguments of `tcproof lab`.
 #[derive(clap::Args, Debug)]
@@ -58,6 +58,8 @@ struct How {
     /// Cure it as a user would: plan, apply --confirm verified (or verify, around what only people can do), rollback
     #[arg(long)]
     apply: bool,
+    #[command(flatten)]
+    ebpf: ProbeArgs,
     /// Cure it by this command (sh -c), which finds the namespaces' files in TCPROOF_LAB_CLIENT and TCPROOF_LAB_SERVER
     #[arg(long, value_name = "COMMAND", conflicts_with = "apply")]
     cure: Option<String>,
@@ -192,7 +194,9 @@ fn run_all(scenarios: &[Scenario], how: &How, output: &OutputArgs, keep_going: b
         screen.line(2, &scenario.about);
         let mut cure = how.cure()?;
         let cure = cure.as_mut().map(|cure| &mut **cure as &mut dyn Cure);
-        let outcome = match run_scenario(scenario, &program, cure, &mut |progress| screen.show(&progress)) {
+        let outcome = match run_scenario(scenario, &program, cure, &mut *how.ebpf.probes(), &mut |progress| {
+            screen.show(&progress)
+        }) {
             Ok(outcome) => outcome,
             Err(Error::Interrupted) => bail!(Error::Interrupted),
             Err(error) if keep_going => Outcome::broken(scenario, &error),

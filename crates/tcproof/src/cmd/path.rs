@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tcproof_host::Options;
+use tcproof_host::{NoProbes, Options};
 use tcproof_report::path;
 
 use super::check::watch;
@@ -12,7 +12,7 @@ use crate::cli::{OutputArgs, PathArgs};
 /// Runs it.
 pub(crate) fn run(args: &PathArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
-    let interval = watch(&options, !output.json())?;
+    let interval = watch(&options, &mut NoProbes, !output.json())?;
     let text = match output.json() {
         true => path::json(&interval),
         false => path::text(&interval, &style(output, args.verbose, false)),

@@ -77,7 +77,7 @@ impl Found {
 
 fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
-    let interval = watch(&options, output.format() == Format::Text)?;
+    let interval = watch(&options, &mut *args.ebpf.probes(), output.format() == Format::Text)?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);

@@ -20,7 +20,7 @@ use tcproof_report::{sanitize, verify as report};
 use super::change::read_plan;
 use super::check::watch;
 use super::{Exit, print, style};
-use crate::cli::{Cli, OutputArgs, VerifyArgs};
+use crate::cli::{Cli, OutputArgs, ProbeArgs, VerifyArgs};
 
 /// How often it is looked whether a command has ended, or somebody wants it all to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &OutputArgs) -> anyhow::Result<Exit
     }
     let stop = stop_flag()?;
     let scope = &args.netns;
-    let before = observation(args.window, scope)?;
+    let before = observation(args.window, scope, args.ebpf)?;
     let reasons = reasons(plan.as_ref(), &before, args.port);
     ensure!(!reasons.is_empty(), "there is nothing to verify: nothing limits TCP here now, and no plan says what did");
     for reason in &reasons {
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &OutputArgs) -> anyhow::Result<Exit
     let (seconds, slow) = settle(&changes);
     pause(args.settle.unwrap_or(Duration::from_secs(seconds.into())), slow, &stop);
     ensure!(!stop.load(Ordering::Relaxed), "interrupted");
-    let verification = verify(&reasons, &before, &observation(args.window, scope)?);
+    let verification = verify(&reasons, &before, &observation(args.window, scope, args.ebpf)?);
     show(&verification, output)?;
     Ok(match verification.outcome {
         Outcome::Cured | Outcome::Better => Exit::Done,
@@ -94,9 +94,9 @@ pub(crate) fn scope_of(plan: &Plan) -> Scope {
 }
 
 /// One window.
-pub(crate) fn observation(window: Duration, scope: &Scope) -> anyhow::Result<Observation> {
+pub(crate) fn observation(window: Duration, scope: &Scope, ebpf: ProbeArgs) -> anyhow::Result<Observation> {
     let options = Options { root: Path::new("/").into(), window, scope: scope.clone(), ports: true };
-    Ok(Observation::new(watch(&options, true)?))
+    Ok(Observation::new(watch(&options, &mut *ebpf.probes(), true)?))
 }
 
 /// Set when somebody wants it to stop.
