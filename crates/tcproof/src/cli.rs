@@ -538,6 +538,8 @@ pub(crate) enum Schema {
     Explain,
     /// tcproof apply --confirm verified --json
     Verify,
+    /// tcproof doctor --json
+    Doctor,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);
