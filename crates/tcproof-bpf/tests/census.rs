@@ -92,8 +92,11 @@ impl Lab {
             .run_in(|| {
                 rtnl::add_address("there", CLIENT.into(), 24).unwrap();
                 rtnl::up("there").unwrap();
+                rtnl::wait_until_running("there", PATIENCE).unwrap();
             })
             .unwrap();
+        // What one end drops meanwhile may be an answer to ARP, which costs a second.
+        server.run_in(|| rtnl::wait_until_running("here", PATIENCE).unwrap()).unwrap();
         server.run_in(|| rtnl::add_route(FORGED.into(), 15, CLIENT.into()).unwrap()).unwrap();
         Self { server, client }
     }

@@ -156,7 +156,7 @@ fn owners(root: &Root) -> Reading<String> {
         0 => Reading::Present(format!("of all {} processes", all.len())),
         _ => Reading::Absent(Absent::Permission {
             what: format!("the descriptors of {refused} of {} processes", all.len()),
-            needs: "root".into(),
+            needs: "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or root".into(),
         }),
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tcproof_core::{Version, knobs};
-use tcproof_host::Scope;
+use tcproof_host::{NoProbes, Probes, Scope};
 
 use crate::cmd::change::JOURNAL;
+use crate::ebpf::Tracing;
 
 /// Name the TCP limit that refuses, drops, leaks or slows connections on this host: whose it is, with which evidence, and
 /// what to do about it.
@@ -135,8 +136,18 @@ pub(crate) struct ProbeArgs {
 
 impl ProbeArgs {
     /// Those that were not forbidden; whether the kernel lets them in is another matter.
-    pub(crate) fn probes(self) -> Box<dyn tcproof_host::Probes> {
-        if self.no_ebpf { Box::new(tcproof_host::NoProbes) } else { Box::new(crate::ebpf::Tracing::default()) }
+    pub(crate) fn probes(self) -> Box<dyn Probes> {
+        if self.no_ebpf { Box::new(NoProbes) } else { Box::new(Tracing::default()) }
+    }
+
+    /// The same, for the last window of the process.
+    pub(crate) fn last_probes(self) -> Box<dyn Probes> {
+        if self.no_ebpf { Box::new(NoProbes) } else { Box::new(Tracing::last()) }
+    }
+
+    /// Whether any may come to be loaded.
+    pub(crate) fn may_load(self) -> bool {
+        !self.no_ebpf
     }
 }
 
@@ -561,6 +572,8 @@ pub(crate) enum Schema {
     Explain,
     /// tcproof apply --confirm verified --json
     Verify,
+    /// tcproof doctor --json
+    Doctor,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -3,6 +3,7 @@
 mod cli;
 mod cmd;
 mod ebpf;
+mod privileges;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
     if let Some((only, formats)) = output.format().only_of().filter(|(only, _)| *only != verb) {
         let mut command = Cli::command();
         command.error(ErrorKind::ArgumentConflict, format!("only {only} has {formats}")).exit();
+    }
+    if let Err(error) = privileges::at_start(&cli) {
+        return failed(&error);
     }
     let result = match cli.command {
         None => cmd::check::run(&cli.check, output),
@@ -46,12 +50,14 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => cmd::generate::completions(shell),
         Some(Command::Man) => cmd::generate::man(),
     };
-    result.unwrap_or_else(|error| {
-        // Where nobody listens on stderr either, the exit code still says it.
-        let said = format!("tcproof: {error:#}");
-        let _ = writeln!(std::io::stderr(), "{}", sanitize_lines(&said));
-        cmd::Exit::Failed.into()
-    })
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // Where nobody listens on stderr either, the exit code still says it.
+    let said = format!("tcproof: {error:#}");
+    let _ = writeln!(std::io::stderr(), "{}", sanitize_lines(&said));
+    cmd::Exit::Failed.into()
 }
 
 /// An error may name a file, and a file may be named anything.

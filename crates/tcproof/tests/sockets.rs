@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tcproof_lab::kit::netns::Netns;
 use tcproof_lab::kit::spoof::SynFlood;
-use tcproof_lab::kit::{require_root, rtnl};
+use tcproof_lab::kit::{require_root, rtnl, sysctl};
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 /// What takes longer hangs.
@@ -29,8 +29,12 @@ fn skip(line: &str) {
 fn namespace() -> Option<Netns> {
     let made = require_root().and_then(|()| {
         let namespace = Netns::new().map_err(|error| format!("no network namespace: {error}"))?;
-        let up = namespace.run_in(|| rtnl::up("lo")).map_err(|error| error.to_string())?;
-        up.map_err(|error| error.to_string())?;
+        let prepared = namespace.run_in(|| {
+            rtnl::up("lo")?;
+            // On a slow machine loopback gives back ports in TIME_WAIT: by default those of a second ago.
+            sysctl::write("net.ipv4.tcp_tw_reuse", "0")
+        });
+        prepared.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Ok(namespace)
     });
     made.map_err(|why| skip(&why)).ok()
@@ -258,12 +262,16 @@ fn half_open_requests_are_one_row_and_sockstat_agrees() {
         within: PATIENCE,
         seed: 1,
     };
-    let sent = flooding.run_in(|| {
-        link("v1", other);
-        rtnl::add_blackhole(NOBODY.into(), NOBODYS_PREFIX).expect("a route");
-        rtnl::wait_until_running("v1", PATIENCE).expect("it runs");
-        flood.run(|| false).expect("it sends")
-    });
+    flooding
+        .run_in(|| {
+            link("v1", other);
+            rtnl::add_blackhole(NOBODY.into(), NOBODYS_PREFIX).expect("a route");
+            rtnl::wait_until_running("v1", PATIENCE).expect("it runs");
+        })
+        .expect("the namespace");
+    // It came up first: an answer to ARP that it drops costs a second, for which the SYNs wait at the other end.
+    namespace.run_in(|| rtnl::wait_until_running("v0", PATIENCE).expect("it runs")).expect("the namespace");
+    let sent = flooding.run_in(|| flood.run(|| false).expect("it sends"));
     assert_eq!(sent.expect("the namespace"), SYNS);
     for backend in BACKENDS {
         let census = census(&namespace, &["--backend", backend]);

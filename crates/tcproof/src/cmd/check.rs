@@ -9,11 +9,13 @@ use tcproof_host::{Options, Probes, Progress, allow_many_files, observe};
 
 use super::{Exit, print, style};
 use crate::cli::{CheckArgs, FailOn, OutputArgs};
+use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
-    let interval = watch(&options, &mut *args.ebpf.probes(), !args.quiet && !output.json())?;
+    let interval = watch(&options, &mut *args.ebpf.last_probes(), !args.quiet && !output.json())?;
+    privileges::drop_all()?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);

@@ -56,6 +56,7 @@ pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
         Schema::Sockets => print(tcproof_report::sockets::SCHEMA)?,
         Schema::Lint => print(tcproof_report::lint::SCHEMA)?,
         Schema::Plan => print(tcproof_report::plan::SCHEMA)?,
+        Schema::Doctor => print(tcproof_report::doctor::SCHEMA)?,
         Schema::Verify => print(tcproof_report::verify::SCHEMA)?,
         Schema::Explain => print(tcproof_report::explain::JSON_SCHEMA)?,
     }

@@ -8,11 +8,13 @@ use tcproof_report::path;
 use super::check::watch;
 use super::{Exit, print, style};
 use crate::cli::{OutputArgs, PathArgs};
+use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &PathArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
     let interval = watch(&options, &mut NoProbes, !output.json())?;
+    privileges::drop_all()?;
     let text = match output.json() {
         true => path::json(&interval),
         false => path::text(&interval, &style(output, args.verbose, false)),

@@ -16,6 +16,7 @@ use tcproof_report::{json, plan as report, sanitize};
 use super::check::watch;
 use super::{Exit, print, read, shown, style};
 use crate::cli::{Format, OutputArgs, PlanArgs};
+use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
@@ -23,6 +24,10 @@ pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
         Some(file) => saved(file)?,
         None => watched(args, output)?,
     };
+    match args.output {
+        Some(_) => privileges::keep_for_files()?,
+        None => privileges::drop_all()?,
+    }
     let now = jiff::Timestamp::now();
     let made_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let id = format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), RandomState::new().build_hasher().finish() as u16);
@@ -77,7 +82,7 @@ impl Found {
 
 fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
     let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
-    let interval = watch(&options, &mut *args.ebpf.probes(), output.format() == Format::Text)?;
+    let interval = watch(&options, &mut *args.ebpf.last_probes(), output.format() == Format::Text)?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);

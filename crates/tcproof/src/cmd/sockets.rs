@@ -16,6 +16,7 @@ use tcproof_report::sockets;
 use super::{Exit, print_to_reader, style};
 use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
 use crate::ebpf::Ebpf;
+use crate::privileges;
 
 /// How often a wait looks whether it was told to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -37,8 +38,10 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
         table: args.table as usize,
         processes: args.by == Some(By::Process),
     };
+    let ebpf = Ebpf::default();
     let Some(every) = args.watch else {
-        let census = census(&root, &ask, &Ebpf)?;
+        let census = census(&root, &ask, &ebpf)?;
+        privileges::drop_all()?;
         print_to_reader(&rendered(&census, args, output))?;
         return Ok(exit(&census, args.strict).into());
     };
@@ -46,11 +49,15 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("waiting for signals")?;
     }
+    // One that counts more sockets may want another backend, and by then it can't be loaded any more. What is left is for the
+    // namespaces and processes of each round: there may be new ones.
+    let walk = root.is_live() && matches!(args.backend, BackendChoice::Auto | BackendChoice::Bpf);
+    ebpf.load(walk, root.is_live() && ask.processes)?;
     let in_place = !output.json() && std::io::stdout().is_terminal();
     let mut first = true;
     loop {
         let begun = Instant::now();
-        let census = census(&root, &ask, &Ebpf)?;
+        let census = census(&root, &ask, &ebpf)?;
         let mut text = rendered(&census, args, output);
         if in_place {
             text = repainted(&text, terminal_rows());
