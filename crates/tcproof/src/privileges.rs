@@ -32,8 +32,11 @@ const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 /// `CAP_NET_ADMIN` only for marks and keys (`inet_sk_diag_fill`, `tcp_diag_get_aux`), which nobody here asks for, ethtool and
 /// route netlink only for changes, and statistics of connection tracking have mode 0444.
 const READING: CapabilitySet = ENTER.union(TRACE).union(SEARCH);
+/// Opening a file also where the host has as many open as `fs.file-max` allows (`alloc_empty_file` in fs/file_table.c).
+const OPEN: CapabilitySet = CapabilitySet::SYS_ADMIN;
 /// Reading and replacing files that root does not own.
 const FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE
+    .union(OPEN)
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::CHOWN)
     .union(CapabilitySet::FOWNER)
@@ -152,7 +155,7 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
     // What is behind a directory needs no capability. Whoever names one as if it were the host's may have put links there.
     let reading = |root: &Path| match root == Path::new("/") || (!is_given && Root::new(root).is_live()) {
         true => READING,
-        false => own(SEARCH),
+        false => own(SEARCH | OPEN),
     };
     // No kernel stands behind a directory.
     let with_ebpf = |set| if set == READING { set | EBPF } else { set };
@@ -169,13 +172,13 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         Command::Plan(args) => {
             let observing = match args.from {
                 // The file, and the namespaces that it names.
-                Some(_) => own(TRACE | SEARCH),
+                Some(_) => own(TRACE | SEARCH | OPEN),
                 None => watching(&args.root, args.ebpf),
             };
             observing | if args.output.is_some() { own(FILES) } else { NONE }
         }
-        Command::Lint(args) => own(if args.fix { FILES } else { SEARCH }),
-        Command::Journal(_) => own(SEARCH),
+        Command::Lint(args) => own(if args.fix { FILES } else { SEARCH | OPEN }),
+        Command::Journal(_) => own(SEARCH | OPEN),
         Command::Schema(_) | Command::Completions { .. } | Command::Man => NONE,
         // The plan is read by the caller's own rights, and it comes first.
         Command::Verify(args) if is_given => {
@@ -275,7 +278,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().display();
         for arguments in [format!("check --root {root}"), format!("sockets --root {root}"), "lint".into()] {
-            assert_eq!(of(&arguments, false), Keep::Only(SEARCH), "{arguments}");
+            assert_eq!(of(&arguments, false), Keep::Only(SEARCH | OPEN), "{arguments}");
             assert_eq!(of(&arguments, true), Keep::Only(NONE), "{arguments}");
         }
         // Its /proc is the live one, and beside it may be links to anywhere.
