@@ -69,6 +69,8 @@ enum Task {
     BenchCensusRow(bench::CensusRowArgs),
     #[command(hide = true)]
     BenchCensusChurn(bench::ChurnArgs),
+    #[command(hide = true)]
+    BenchConnect(bench::ConnectArgs),
 }
 
 fn main() -> Result<ExitCode> {
@@ -93,6 +95,7 @@ fn main() -> Result<ExitCode> {
         Task::BenchOne(args) => bench::one(&args),
         Task::BenchCensusRow(args) => bench::census_row(&args),
         Task::BenchCensusChurn(args) => bench::churn(&args),
+        Task::BenchConnect(args) => bench::connect(&args),
     }
 }
 

@@ -98,6 +98,15 @@ impl Probes {
         ]
     }
 
+    /// Drops those that are not wanted: they are absent in the trace.
+    pub fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        for (name, probe) in ["connects", "arrivals", "drops", "resent", "memory"].into_iter().zip(self.all()) {
+            if !is_wanted(name) {
+                *probe = Err(Refused::failed(format!("the probe `{name}`"), "not wanted"));
+            }
+        }
+    }
+
     fn all(&mut self) -> impl Iterator<Item = &mut Result<Probe, Refused>> {
         [&mut self.connects, &mut self.arrivals, &mut self.drops, &mut self.resent, &mut self.memory].into_iter()
     }

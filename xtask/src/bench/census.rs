@@ -204,7 +204,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Year, month and day of a day since 1970 (Howard Hinnant's days_from_civil, backwards).
-fn date_of_day(day: i64) -> String {
+pub(super) fn date_of_day(day: i64) -> String {
     let day = day + 719_468;
     let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

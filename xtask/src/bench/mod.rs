@@ -9,6 +9,7 @@ mod chart;
 mod lint;
 mod measure;
 mod namespace;
+mod trace;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -22,6 +23,7 @@ pub(crate) use census::{CensusRowArgs, ChurnArgs, churn, row as census_row};
 pub(crate) use lint::{LintArgs, run as run_lint};
 use measure::Cost;
 pub(crate) use measure::{OneArgs, one};
+pub(crate) use trace::{ConnectArgs, connect};
 
 /// What `tcproof check` ends with when something is limiting.
 const LIMITING: i32 = 13;
@@ -59,6 +61,8 @@ pub(crate) struct Args {
 enum What {
     /// Counts very many sockets: tcproof sockets beside ss, /proc and an exporter
     Census(census::CensusArgs),
+    /// What probes cost a connection, beside other tools
+    Trace(trace::TraceArgs),
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -82,8 +86,10 @@ pub(crate) struct RowArgs {
 }
 
 pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
-    if let Some(What::Census(args)) = &args.what {
-        return census::run(workspace, args);
+    match &args.what {
+        Some(What::Census(args)) => return census::run(workspace, args),
+        Some(What::Trace(args)) => return trace::run(workspace, args),
+        None => {}
     }
     if !geteuid().is_root() {
         println!("SKIP: a network namespace of its own needs root");
