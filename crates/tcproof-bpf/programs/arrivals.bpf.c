@@ -42,13 +42,11 @@ SEC("tp_btf/sk_data_ready")
 int wakes(u64 *ctx)
 {
 	struct sock *sk = (void *)ctx[0];
-	struct state *state = state_of_probe();
 	u16 family = sk->__sk_common.skc_family;
 
-	if (!state)
-		return 0;
 	if (family == AF_UNIX) {
-		if (tgid() == state->tgid)
+		struct state *state = state_of_probe();
+		if (state && tgid() == state->tgid)
 			COUNT(state, self);
 		return 0;
 	}

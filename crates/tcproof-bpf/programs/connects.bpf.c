@@ -82,8 +82,11 @@ int changes(u64 *ctx)
 {
 	struct sock *sk = (void *)ctx[0];
 	int from = ctx[1], to = ctx[2];
-	struct state *state = state_of_probe();
 
+	/* First what most of a connection's ten changes are: nothing of this. */
+	if (to != TCP_LISTEN && to != TCP_SYN_SENT && from != TCP_SYN_SENT)
+		return 0;
+	struct state *state = state_of_probe();
 	if (!state)
 		return 0;
 	if (to == TCP_LISTEN) {

@@ -101,13 +101,11 @@ int drops(u64 *ctx)
 {
 	struct sk_buff *skb = (void *)ctx[0];
 	u32 reason = ctx[2];
-	struct state *state = state_of_probe();
 
-	if (!state)
-		return 0;
 	/* A packet of AF_UNIX has no protocol, and the reader made one. */
 	if (!skb->protocol) {
-		if (tgid() == state->tgid)
+		struct state *state = state_of_probe();
+		if (state && tgid() == state->tgid)
 			COUNT(state, self);
 		return 0;
 	}

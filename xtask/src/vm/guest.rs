@@ -14,7 +14,7 @@ use rustix::process::WaitOptions;
 use rustix::system::RebootCommand;
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
-use super::protocol::{Event, JOB, Job, KNOBS, MARK, PROGRAM, Run, Step};
+use super::protocol::{Event, JOB, Job, MARK, PROGRAM, Run, Step, Test};
 use super::{hold, modules};
 
 /// The disk of a machine that has one.
@@ -91,7 +91,9 @@ fn scenario(run: &Run, patience: Duration) -> Result<Event> {
     let (out, err) = ("/run/out", "/run/err");
     let start = Instant::now();
     let (program, arguments) = match &*run.scenario {
-        KNOBS => (KNOBS, vec!["--nocapture", "--test-threads=1"]),
+        name if let Some(test) = Test::named(name) => {
+            (test.name, ["--nocapture", "--test-threads=1"].into_iter().chain(test.only).collect())
+        }
         // Those of this folder change what no namespace has of its own: only here can a plan for them be applied.
         _ if run.argument.starts_with("/scenarios/") => {
             (PROGRAM, vec!["lab", "run", &run.argument, "--apply", "--json"])

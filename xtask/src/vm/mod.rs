@@ -15,7 +15,7 @@ mod reboot;
 mod table;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -29,12 +29,13 @@ pub(crate) use guest::run as guest;
 pub(crate) use hold::held;
 use machine::{Ending, Parts};
 use packages::{Files, KERNELS, Kernel};
-use protocol::{Event, Job, Run};
+use protocol::{Event, Job, Run, TESTS, Test};
 use table::{Cell, Column, render};
 
 /// Kernels and scenarios that are run where none are named: what CI has time for.
 const QUICK_KERNELS: &[&str] = &["6.1"];
-const QUICK_SCENARIOS: &[&str] = &["accept-queue-paced", protocol::KNOBS, protocol::REBOOT];
+const QUICK_SCENARIOS: &[&str] =
+    &["accept-queue-paced", "knobs", "ebpf-load", "ebpf-census", "ebpf-trace", protocol::REBOOT];
 
 /// Seconds for one scenario.
 const PATIENCE: u64 = 180;
@@ -59,8 +60,9 @@ pub(crate) struct Args {
     /// How long one scenario may take, in seconds: emulated CPUs are slow
     #[arg(long, default_value_t = PATIENCE, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
-    /// Scenarios to run: of `tcproof lab list`, of the folder for machines, or `knobs`, which tests their table, or `reboot`,
-    /// which cuts a machine's power in the midst of changes
+    /// Scenarios to run: of `tcproof lab list`, of the folder for machines, or `knobs`, which tests their table, or `ebpf-load`,
+    /// `ebpf-census` and `ebpf-trace`, which test those programs, or `reboot`, which cuts a machine's power in the midst of
+    /// changes
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
 }
@@ -167,20 +169,23 @@ fn emulator() -> Result<()> {
 struct Programs {
     tcproof: PathBuf,
     xtask: PathBuf,
-    /// The test of the table of knobs.
-    knobs: PathBuf,
+    /// By their names.
+    tests: BTreeMap<&'static str, PathBuf>,
 }
 
 fn build(workspace: &Path, folder: &Path) -> Result<Programs> {
     cargo(workspace, folder, &["build", "-p", "tcproof", "-p", "xtask"])?;
     let built = |name| folder.join(TARGET).join("release").join(name);
-    // A test's file has a hash in its name, which only cargo knows.
-    let test = ["test", "--no-run", "--message-format", "json", "-p", "tcproof-lab", "--test", protocol::KNOBS];
-    let messages = cargo(workspace, folder, &test)?;
-    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let knobs = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    let knobs = knobs.context("cargo does not say where the test of the knobs is")?;
-    Ok(Programs { tcproof: built("tcproof"), xtask: built("xtask"), knobs })
+    let mut tests = BTreeMap::new();
+    for Test { name, package, target, .. } in &TESTS {
+        // A test's file has a hash in its name, which only cargo knows.
+        let test = ["test", "--no-run", "--message-format", "json", "-p", package, "--test", target];
+        let messages = cargo(workspace, folder, &test)?;
+        let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let built = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+        tests.insert(*name, built.with_context(|| format!("cargo does not say where the test {target} is"))?);
+    }
+    Ok(Programs { tcproof: built("tcproof"), xtask: built("xtask"), tests })
 }
 
 /// Builds for a machine, where there is nothing else, also no C library. Gives what cargo printed.
@@ -213,7 +218,8 @@ impl Catalog {
         ensure!(listed.status.success(), "tcproof lab list failed");
         let listed: Value = serde_json::from_slice(&listed.stdout)?;
         let names = listed["scenarios"].as_array().into_iter().flatten().filter_map(|s| s["name"].as_str());
-        let known = names.chain([protocol::KNOBS, protocol::REBOOT]).map(str::to_string).collect();
+        let known =
+            names.chain(TESTS.iter().map(|test| test.name)).chain([protocol::REBOOT]).map(str::to_string).collect();
         let folder = workspace.join("crates/tcproof-lab/scenarios-vm");
         let mut machine = BTreeMap::new();
         if folder.exists() {
@@ -275,7 +281,7 @@ impl Lab<'_> {
                 left.retain(|name| *name != protocol::REBOOT);
             }
             let Some(first) = left.first() else {
-                column.try_again(|scenario| ![protocol::REBOOT, protocol::KNOBS].contains(&scenario));
+                column.try_again(|scenario| scenario != protocol::REBOOT && Test::named(scenario).is_none());
                 if scenarios.iter().all(|name| column.cells.contains_key(name)) {
                     return Ok(column);
                 }
@@ -327,7 +333,13 @@ impl Lab<'_> {
             Event::Running { scenario } => *running = scenario,
             Event::Ended { scenario, seconds, status, out, err } => {
                 let cell = match &*scenario {
-                    protocol::KNOBS => judge_knobs(&status, &err, seconds),
+                    name if Test::named(name).is_some() => {
+                        let notes: BTreeSet<_> = err.lines().filter(|line| line.starts_with("NOTE")).collect();
+                        for line in notes {
+                            println!("{:>6} {name}: {line}", self.kernel.version);
+                        }
+                        judge_test(&status, &out, &err, seconds)
+                    }
                     _ => judge(&status, &out, &err, seconds),
                 };
                 println!("{:>6} {scenario}: {}", self.kernel.version, in_words(&cell));
@@ -349,7 +361,9 @@ impl Lab<'_> {
         }
         archive.program("init", &fs::read(&self.programs.xtask)?)?;
         archive.program(protocol::PROGRAM, &fs::read(&self.programs.tcproof)?)?;
-        archive.program(protocol::KNOBS, &fs::read(&self.programs.knobs)?)?;
+        for (name, program) in self.programs.tests.iter().filter(|(name, _)| scenarios.iter().any(|it| it == *name)) {
+            archive.program(name, &fs::read(program)?)?;
+        }
         let mut job = Job { modules: Vec::new(), runs: Vec::new(), seconds: self.args.patience, steps: Vec::new() };
         for (name, content) in &self.files.modules {
             job.modules.push(format!("modules/{name}"));
@@ -387,10 +401,17 @@ fn judge(status: &str, out: &str, err: &str, seconds: f64) -> Cell {
     }
 }
 
-/// What the test of the table of knobs said: what is wrong stands between the lines of the panics.
-fn judge_knobs(status: &str, err: &str, seconds: f64) -> Cell {
+/// What a test said: what is wrong stands between the lines of the panics.
+fn judge_test(status: &str, out: &str, err: &str, seconds: f64) -> Cell {
     if status == "exit status: 0" {
-        return Cell::Pass(seconds);
+        // Those that could not be tried say so, and end well.
+        let skips: Vec<_> = err.lines().filter_map(|line| line.strip_prefix("SKIP: ")).collect();
+        let results = out.lines().filter_map(|line| line.strip_prefix("test result: ok. ")?.split(' ').next());
+        let passed: usize = results.filter_map(|passed| passed.parse::<usize>().ok()).sum();
+        return match skips.first() {
+            Some(why) if skips.len() >= passed => Cell::Skip((*why).to_string()),
+            _ => Cell::Pass(seconds),
+        };
     }
     let is_noise = |line: &str| line.is_empty() || line.starts_with("thread '") || line.starts_with("note: ");
     let wrong = err.lines().filter(|line| !is_noise(line)).map(str::to_string);
@@ -433,11 +454,17 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_test_of_the_knobs_names_what_is_wrong() {
-        assert_eq!(judge_knobs("exit status: 0", "note: x", 2.5), Cell::Pass(2.5));
+    fn a_failed_test_names_what_is_wrong() {
+        assert_eq!(
+            judge_test("exit status: 0", "test result: ok. 2 passed; 0 failed", "SKIP: no x\n", 2.5),
+            Cell::Pass(2.5)
+        );
+        let skips = "SKIP: no x\nSKIP: no y\n";
+        let skipped = judge_test("exit status: 0", "running 2 tests\ntest result: ok. 2 passed; 0 failed", skips, 2.5);
+        assert_eq!(skipped, Cell::Skip("no x".into()));
         let err = "\nthread 'a' panicked at x:1:2:\n1 contradictions:\nnet.core.x is 1; the table: 2\nnote: run with\n";
         let wrong = ["exit status: 101", "1 contradictions:", "net.core.x is 1; the table: 2"];
-        assert_eq!(judge_knobs("exit status: 101", err, 2.5), Cell::Fail(wrong.map(str::to_string).into()));
+        assert_eq!(judge_test("exit status: 101", "", err, 2.5), Cell::Fail(wrong.map(str::to_string).into()));
     }
 
     #[test]

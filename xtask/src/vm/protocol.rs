@@ -10,8 +10,31 @@ use serde::{Deserialize, Serialize};
 pub(crate) const JOB: &str = "job.json";
 /// The lab's program inside the machine.
 pub(crate) const PROGRAM: &str = "tcproof";
-/// The test of the table of knobs inside the machine, which is run like a scenario of that name.
-pub(crate) const KNOBS: &str = "knobs";
+/// A test program that is run inside like a scenario of its name.
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    /// Where it comes from: a crate's integration test.
+    pub(crate) package: &'static str,
+    pub(crate) target: &'static str,
+    /// Of its tests only this one; the others need the source.
+    pub(crate) only: Option<&'static str>,
+}
+
+/// The table of knobs, and the eBPF programs.
+pub(crate) const TESTS: [Test; 4] = [
+    Test { name: "knobs", package: "tcproof-lab", target: "knobs", only: None },
+    Test { name: "ebpf-load", package: "tcproof-bpf", target: "load", only: Some("every_skeleton_loads") },
+    Test { name: "ebpf-census", package: "tcproof-bpf", target: "census", only: None },
+    Test { name: "ebpf-trace", package: "tcproof-bpf", target: "trace", only: None },
+];
+
+impl Test {
+    /// The one with that name, which is its program's name inside too.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        TESTS.iter().find(|test| test.name == name)
+    }
+}
+
 /// The run in which the machine loses its power in the midst of a change.
 pub(crate) const REBOOT: &str = "reboot";
 /// On the kernel's command line: by this the lab knows a machine that was made for it.
