@@ -224,6 +224,35 @@ impl Interval {
     }
 }
 
+/// So many events a working probe can't have missed, though it is attached a moment later than the counters are read.
+const MISSED: u64 = 50;
+
+impl Interval {
+    /// Gives up probes that saw nothing of what the counters of these namespaces have plenty of: an attached probe that is
+    /// never called would pass for a quiet host.
+    pub fn give_up_blind_probes(&mut self) {
+        let grew = |names: &[&str]| {
+            let of =
+                |ns: NetnsChange<'_>| names.iter().filter_map(|name| ns.counter(name).value().copied()).sum::<u64>();
+            self.namespaces().map(of).fold(0, u64::saturating_add)
+        };
+        // tcp_retransmit_skb() counts these, and passes the tracepoint.
+        let resent = grew(&["TcpExt.TCPFastRetrans", "TcpExt.TCPSlowStartRetrans"]);
+        let opened = grew(&["Tcp.ActiveOpens"]);
+        let blind = |name: &str, counted: u64| Absent::Failed {
+            what: format!("the probe `{name}`"),
+            error: format!("it saw nothing of {counted} events that the counters have"),
+        };
+        let Trace { connects, resent: again, .. } = &mut self.trace;
+        if opened >= MISSED && connects.value().is_some_and(|table| table.rows.iter().all(|row| row.tried == 0)) {
+            *connects = Reading::Absent(blind("connects", opened));
+        }
+        if resent >= MISSED && again.value().is_some_and(|table| table.rows.iter().all(|row| row.data == 0)) {
+            *again = Reading::Absent(blind("resent", resent));
+        }
+    }
+}
+
 impl<'a> NetnsChange<'a> {
     /// The interval it is part of.
     pub fn interval(&self) -> &'a Interval {

@@ -89,6 +89,7 @@ pub fn observe(
     watch.ports |= interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
     interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
     interval.after.unseen = std::mem::take(&mut watch.unseen);
+    interval.give_up_blind_probes();
     let wanted = sockets_of_interest(&interval.after, Some(&interval));
     let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
     let made_in = flows::made_in(seen);

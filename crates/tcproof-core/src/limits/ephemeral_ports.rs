@@ -1029,6 +1029,19 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_sees_nothing_is_not_believed() {
+        let seen = |host: Host| {
+            let mut interval = host.interval().clone();
+            interval.give_up_blind_probes();
+            interval.trace.saw_all_connects()
+        };
+        let opened = |opened, rows| seen(probed(busy(28_232, 28_232).grew("Tcp.ActiveOpens", opened), rows));
+        assert!(!opened(50, &[]));
+        assert!(opened(49, &[]));
+        assert!(opened(900, &[("10.0.0.9:5432", Some(41), 1, 0)]));
+    }
+
+    #[test]
     fn who_found_no_port_is_told_also_when_they_are_free_again() {
         let rows = [("10.0.0.9:5432", Some(41), 1_000, 100)];
         for host in [Host::new().ns(|ns| ns.sockets.ports = Reading::Present(PortUse::default())), busy(900, 0)] {
