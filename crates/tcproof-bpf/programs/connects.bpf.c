@@ -23,7 +23,7 @@ struct value {
 
 struct {
 	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, ROWS);
+	UINT(max_entries, FEWER_ROWS);
 	TYPE(key, struct key);
 	TYPE(value, struct value);
 } rows SEC(".maps");

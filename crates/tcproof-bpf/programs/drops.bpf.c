@@ -49,7 +49,7 @@ struct key {
 
 struct {
 	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, ROWS);
+	UINT(max_entries, FEWER_ROWS);
 	TYPE(key, struct key);
 	TYPE(value, u64);
 } rows SEC(".maps");

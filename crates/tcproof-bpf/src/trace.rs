@@ -17,7 +17,7 @@ use crate::refused::Refused;
 use crate::skeleton::{Loaded, Skeleton};
 use crate::sys::{self, View};
 
-/// As in `probe.h`.
+/// As in `probe.h`: the rows of the largest table.
 const ROWS: usize = 8192;
 /// As there: the words of `state`.
 const LOST: usize = 0;
