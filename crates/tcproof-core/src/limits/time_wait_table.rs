@@ -10,6 +10,8 @@
 //! - `TcpExt.TCPTimeWaitOverflow` grew in the window, and sockstat's `TCP.tw` is at the limit at one of its ends.
 //! - The counter grows too when there is no memory for the small socket: with the table far from full it proves that
 //!   instead, and stays unknown here.
+//! - Who opens most connections is known where a probe counts them (eBPF at `inet_sock_set_state`): nobody holds a socket
+//!   in TIME_WAIT.
 //! - A large number of TIME_WAIT sockets alone is no finding; from 90 % of the limit on it is near.
 //!
 //! Cause: `table-full`. Always `near`: nothing failed because of it.
@@ -46,7 +48,7 @@ pub(super) static LIMIT: Limit = Limit {
     slug: "time-wait-table",
     title: "TIME_WAIT table",
     causes: &[("table-full", "more connections wait in TIME_WAIT than the table may keep")],
-    reads: &["sockstat TCP.tw", MAX_TW_BUCKETS, OVERFLOW],
+    reads: &["inet_sock_set_state (eBPF)", "sockstat TCP.tw", MAX_TW_BUCKETS, OVERFLOW],
     look_alikes: &["ephemeral-ports", "orphans"],
     knobs: &[MAX_TW_BUCKETS],
     scenarios: &["time-wait-table"],
@@ -155,16 +157,20 @@ fn detect(interval: &Interval) -> Detected {
 fn finding(ns: &NetnsChange<'_>, table: &Table, overflow: u64) -> Finding {
     let seconds = ns.interval().seconds();
     let held = format!("{} of {} TIME_WAIT sockets", table.used, table.max);
-    let (summary, because) = match overflow {
+    let (summary, mut because) = match overflow {
         0 => (
             format!("{held} are in the table ({} %); none closed without one yet", percent(table.share())),
-            "the next closes go without TIME_WAIT: nothing fails, but old segments may reach new connections".into(),
+            "the next closes go without TIME_WAIT: nothing fails, but old segments may reach new connections"
+                .to_string(),
         ),
         _ => (
             format!("{overflow} connections closed without TIME_WAIT in {seconds:.1} s; {held} are in the table"),
             "the table is full; no connection failed, but old segments may reach new ones on the same ports".into(),
         ),
     };
+    if let Some(churn) = churn(ns) {
+        because.push_str(&format!("; {churn}"));
+    }
     let finding = Finding {
         limit: LIMIT.slug.into(),
         state: State::Near,
@@ -191,6 +197,18 @@ fn finding(ns: &NetnsChange<'_>, table: &Table, overflow: u64) -> Finding {
         table.max as f64,
         "sockets",
     )
+}
+
+/// Of the connections of a namespace this share makes whoever opens them the one to ask.
+const MOST: f64 = 0.5;
+
+/// Who opens most of the namespace's connections, and to where, as a probe saw it.
+fn churn(ns: &NetnsChange<'_>) -> Option<String> {
+    let opened = ["Tcp.ActiveOpens", "Tcp.PassiveOpens"].iter().filter_map(|name| ns.counter(name).value().copied());
+    let opened = opened.fold(0, u64::saturating_add);
+    let row = ns.connects().max_by_key(|row| row.tried).filter(|row| row.tried as f64 >= opened as f64 * MOST)?;
+    let who = row.pid.map_or_else(|| row.comm.clone(), |pid| format!("{} (pid {pid})", row.comm));
+    Some(format!("{who} opened {} of {opened} connections, to {}", row.tried, row.destination))
 }
 
 /// Connections a second that this side closes first: those that entered the table, and those that found no place.
@@ -248,11 +266,12 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        Host, absent, assert_clear, endpoint, no_permission, remedies, the_finding, unknowns, verdict,
+        Host, OWN, absent, assert_clear, endpoint, no_permission, remedies, the_finding, unknowns, verdict,
     };
     use super::*;
     use crate::reading::Reading;
     use crate::snapshot::{FinWait2, PortUse, Tuple, TupleUse};
+    use crate::trace::{Connects, Counted};
 
     fn sentences(host: &Host) -> String {
         let finding = the_finding(&LIMIT, host);
@@ -275,6 +294,26 @@ mod tests {
         ");
         let ns = host.interval().namespaces().next().expect("one namespace");
         assert_eq!(ruled_out(&ns), None);
+    }
+
+    #[test]
+    fn a_probe_knows_who_opens_most_of_them() {
+        let host = |tried| {
+            let row = Connects {
+                netns: OWN,
+                source: "10.0.0.1".parse().expect("an address"),
+                destination: endpoint("10.0.0.9:80"),
+                pid: Some(41),
+                comm: "crawler".into(),
+                tried,
+                refused: 0,
+            };
+            let host =
+                Host::new().sockstat("TCP.tw", 262_144, 262_144).grew(OVERFLOW, 900).grew("Tcp.ActiveOpens", 1_000);
+            host.trace(|trace| trace.connects = Reading::Present(Counted { rows: vec![row], lost: 0 }))
+        };
+        insta::assert_snapshot!(the_finding(&LIMIT, &host(800)).because, @"the table is full; no connection failed, but old segments may reach new ones on the same ports; crawler (pid 41) opened 800 of 1000 connections, to 10.0.0.9:80");
+        assert!(!the_finding(&LIMIT, &host(400)).because.contains("crawler"));
     }
 
     #[test]
