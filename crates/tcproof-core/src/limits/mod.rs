@@ -93,7 +93,7 @@ pub struct Limit {
     pub title: &'static str,
     /// The causes it can have, each with one line that says what it means.
     pub causes: &'static [(&'static str, &'static str)],
-    /// What it is judged by. Of drops by reason ([`DROPS`]) those of each finding's namespace are shown with it.
+    /// What it is judged by. Of drops by reason ([`Limit::drop_reasons`]) those of each finding's namespace are shown with it.
     pub reads: &'static [&'static str],
     /// Limits that look like it: a finding says of each why it is not that.
     pub look_alikes: &'static [&'static str],
