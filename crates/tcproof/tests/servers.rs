@@ -44,7 +44,7 @@ const CASES: &[Case] = &[
     ("nginx_that_keeps_up_is_clear", NGINX_AND_AB, nginx_that_keeps_up_is_clear),
     ("nginx_that_pauses_has_a_small_backlog", NGINX_AND_AB, nginx_that_pauses_has_a_small_backlog),
     ("nginx_that_does_not_accept_is_slow", NGINX_AND_AB, nginx_that_does_not_accept_is_slow),
-    ("nginx_under_6000_clients_overflows", NGINX_AND_AB, nginx_under_6000_clients_overflows),
+    ("nginx_under_12000_clients_overflows", NGINX_AND_AB, nginx_under_12000_clients_overflows),
     ("nginx_is_clamped_and_a_reload_is_not_enough", NGINX_AND_AB, nginx_is_clamped_and_a_reload_is_not_enough),
     ("redis_overflows_beside_a_deferring_nginx", ALL, redis_overflows_beside_a_deferring_nginx),
     ("redis_is_clamped_then_not_relistened_then_clear", REDIS_ALONE, redis_is_clamped_then_not_relistened_then_clear),
@@ -144,7 +144,7 @@ fn nginx_that_does_not_accept_is_slow() -> Result {
 }
 
 /// No trick here: one worker, and more clients than it can serve at once.
-fn nginx_under_6000_clients_overflows() -> Result {
+fn nginx_under_12000_clients_overflows() -> Result {
     let place = Place::new()?;
     let nginx = place.nginx("")?;
     let worker = nginx.worker()?;
@@ -152,9 +152,10 @@ fn nginx_under_6000_clients_overflows() -> Result {
         let check = scope.spawn(|| check(nginx.pid()));
         // The window must be open before the clients come: nearly all that is lost is lost in their first second.
         std::thread::sleep(Duration::from_millis(500));
-        let ab = place.ab(6000);
+        // More programs than CPUs: one of them alone is no faster than nginx on some machines.
+        let abs = (0..4).map(|_| place.ab(3000)).collect::<Result<Vec<_>>>();
         let checked = check.join().expect("the check's thread does not panic");
-        ab.and(checked)
+        abs.and(checked)
     })?;
     // Whether the worker ever catches up depends on how fast this machine is.
     checked.names(NGINX, "nginx", &[nginx.pid(), worker], &["backlog-small", "application-slow"])
@@ -201,12 +202,18 @@ fn redis_overflows_beside_a_deferring_nginx() -> Result {
     let _nginx = place.nginx("deferred")?;
     let redis = place.redis()?;
     let _ab = place.ab(20)?;
-    let checked = place.while_blocking(CLIENTS, || check(redis.pid()))?;
+    let checked = place.while_blocking(CLIENTS, || check_with(redis.pid(), &["--no-ebpf"]))?;
     let deferred = place.counter("TCPDeferAcceptDrop")?;
     println!("  {deferred} last ACKs deferred");
     ensure(deferred > 0, || "nginx deferred nothing".to_owned())?;
     // nginx's counter runs so far ahead that it could be the one that overflowed, but for its queue, which never was full.
-    checked.names_with("likely", REDIS, "redis-server", &[redis.pid()], &["somaxconn-clamps"])
+    checked.names_with("likely", REDIS, "redis-server", &[redis.pid()], &["somaxconn-clamps"])?;
+    // A probe at each arrival sees that too: no other queue was full.
+    let checked = place.while_blocking(CLIENTS, || check(redis.pid()))?;
+    match checked.has_probes() {
+        true => checked.names(REDIS, "redis-server", &[redis.pid()], &["somaxconn-clamps"]),
+        false => Ok(()),
+    }
 }
 
 fn redis_is_clamped_then_not_relistened_then_clear() -> Result {
@@ -479,8 +486,13 @@ struct Checked {
 
 /// The real program, on the namespace of that process.
 fn check(pid: u32) -> Result<Checked> {
-    let Output { status, stdout, stderr } =
-        Command::new(TCPROOF).args(["check", "--for", "3s", "--json", "--netns", &pid.to_string()]).output()?;
+    check_with(pid, &[])
+}
+
+fn check_with(pid: u32, more: &[&str]) -> Result<Checked> {
+    let mut check = Command::new(TCPROOF);
+    check.args(["check", "--for", "3s", "--json", "--netns", &pid.to_string()]).args(more);
+    let Output { status, stdout, stderr } = check.output()?;
     let answer = serde_json::from_slice(&stdout)
         .map_err(|error| format!("{error}; {status}: {}", String::from_utf8_lossy(&stderr)))?;
     let checked = Checked { status: status.code(), answer };
@@ -561,6 +573,12 @@ impl Checked {
     fn evidence(&self, reading: &str) -> f64 {
         let evidence = self.first()["evidence"].as_array().into_iter().flatten();
         evidence.filter(|e| e["reading"] == reading).find_map(|e| e["value"].as_f64()).unwrap_or(0.0)
+    }
+
+    /// Whether a probe saw what arrived in the first finding's queue.
+    fn has_probes(&self) -> bool {
+        let evidence = self.first()["evidence"].as_array().into_iter().flatten();
+        evidence.map(|one| text(&one["reading"])).any(|reading| reading.contains("(sk_data_ready)"))
     }
 
     fn has_backlog(&self, backlog: u64) -> Result {
