@@ -179,8 +179,11 @@ fn what_is_sent_again_has_a_connection() {
             rtnl::add_address("in", "10.7.0.2".parse().unwrap(), 24).unwrap();
             rtnl::up("in").unwrap();
             rtnl::add_blackhole("10.7.0.1".parse().unwrap(), 32).unwrap();
+            rtnl::wait_until_running("in", PATIENCE).unwrap();
         })
         .unwrap();
+        // What a link drops that does not run yet is passed by the tracepoint, and not counted.
+        rtnl::wait_until_running("out", PATIENCE).unwrap();
         let socket = rustix::net::socket_with(
             rustix::net::AddressFamily::INET,
             rustix::net::SocketType::STREAM,
