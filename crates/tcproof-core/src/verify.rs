@@ -109,11 +109,11 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Whether its symptom was seen before and not after, and too seldom to say that it is over.
+    /// Whether its symptom is not seen any more, and was seen too seldom before, or only when the plan was made, to say that
+    /// it is over.
     fn has_faded(&self) -> bool {
-        let value = |amount: Option<Amount>| amount.map(|amount| amount.value);
-        let symptom = self.rows.iter().find(|row| row.measure == Measure::Symptom && row.change.is_none());
-        let is_gone = |row: &Row| value(row.before).is_some_and(|before| before > 0.0) && value(row.after) == Some(0.0);
+        let symptom = self.rows.iter().find(|row| row.measure == Measure::Symptom);
+        let is_gone = |row: &Row| row.before.is_some() && row.after.is_some_and(|after| after.value <= 0.0);
         self.outcome == Outcome::Unknown && symptom.is_some_and(is_gone)
     }
 }

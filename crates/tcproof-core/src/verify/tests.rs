@@ -100,6 +100,7 @@ fn of_what_is_rare_another_finding_of_the_limit_tells() {
     let both = [reason(0), reason(1)];
     assert_eq!(outcome(&both[..1], [2, 900], [0, 0]), Unknown);
     assert_eq!(outcome(&both, [2, 900], [0, 0]), Cured);
+    assert_eq!(outcome(&both, [0, 900], [0, 0]), Cured, "the first was seen only when the plan was made");
     assert_eq!(outcome(&both, [2, 900], [0, 400]), Better);
     assert_eq!(outcome(&both, [2, 900], [1, 0]), Unknown, "not gone");
     assert_eq!(outcome(&both, [2, 900], [0, 900]), NoEffect);
