@@ -8,9 +8,10 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{FlowWatch, Flows};
+use crate::limits::margins::MISSED;
 use crate::reading::{Absent, Reading};
 use crate::snapshot::{Endpoint, Listener, Netns, NetnsId, Snapshot};
-use crate::trace::{Arrivals, Connects, Drops, Trace};
+use crate::trace::{Arrivals, Connects, Counted, Drops, Trace};
 
 /// Two snapshots of one host and the looks at its listeners between them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -224,9 +225,6 @@ impl Interval {
     }
 }
 
-/// So many events a working probe can't have missed, though it is attached a moment later than the counters are read.
-const MISSED: u64 = 50;
-
 impl Interval {
     /// Gives up probes that saw nothing of what the counters of these namespaces have plenty of: an attached probe that is
     /// never called would pass for a quiet host.
@@ -243,11 +241,15 @@ impl Interval {
             what: format!("the probe `{name}`"),
             error: format!("it saw nothing of {counted} events that the counters have"),
         };
+        // What a full table left out may have been these.
+        fn saw_none<T>(table: &Reading<Counted<T>>, of: impl Fn(&T) -> u64) -> bool {
+            table.value().is_some_and(|table| table.lost == 0 && table.rows.iter().all(|row| of(row) == 0))
+        }
         let Trace { connects, resent: again, .. } = &mut self.trace;
-        if opened >= MISSED && connects.value().is_some_and(|table| table.rows.iter().all(|row| row.tried == 0)) {
+        if opened >= MISSED && saw_none(connects, |row| row.tried) {
             *connects = Reading::Absent(blind("connects", opened));
         }
-        if resent >= MISSED && again.value().is_some_and(|table| table.rows.iter().all(|row| row.data == 0)) {
+        if resent >= MISSED && saw_none(again, |row| row.data) {
             *again = Reading::Absent(blind("resent", resent));
         }
     }
@@ -290,7 +292,9 @@ impl<'a> NetnsChange<'a> {
     /// What arrived at one of its listeners, where a probe counted it.
     pub fn arrivals(&self, watch: &ListenerWatch) -> Option<&'a Arrivals> {
         let rows = &self.interval.trace.arrivals.value()?.rows;
-        rows.iter().find(|row| row.netns == self.id && row.cookie == watch.last.cookie)
+        // They are in order, and there may be thousands of listeners.
+        let wanted = (self.id, watch.last.local.port, watch.last.cookie);
+        rows.binary_search_by_key(&wanted, |row| (row.netns, row.port, row.cookie)).ok().and_then(|at| rows.get(at))
     }
 
     /// The longest accept queue of a listener: at an arrival, or else at a look.

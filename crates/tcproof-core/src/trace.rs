@@ -3,6 +3,7 @@
 //!
 //! They count from shortly after the window's start until shortly before its end: at most as much as the counters.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -44,9 +45,7 @@ impl Trace {
             memory: Reading::Absent(why.clone()),
         }
     }
-}
 
-impl Trace {
     /// Drops what was counted in other namespaces: a probe sees the whole kernel.
     pub fn keep(&mut self, is_wanted: impl Fn(NetnsId) -> bool) {
         fn keep<T>(table: &mut Reading<Counted<T>>, is_wanted: impl Fn(&T) -> bool) {
@@ -60,9 +59,7 @@ impl Trace {
         keep(&mut self.resent, |row| is_wanted(row.netns));
         keep(&mut self.memory, |row| is_wanted(row.netns));
     }
-}
 
-impl Trace {
     /// Whether a connect(2) that found no port can't have been missed.
     pub fn saw_all_connects(&self) -> bool {
         self.connects.value().is_some_and(|table| table.lost == 0)
@@ -101,6 +98,13 @@ pub struct Connects {
     pub tried: u64,
     /// Of those that found none: EADDRNOTAVAIL.
     pub refused: u64,
+}
+
+impl Connects {
+    /// "app (pid 41)", or the name alone.
+    pub fn who(&self) -> String {
+        self.pid.map_or_else(|| self.comm.clone(), |pid| format!("{} (pid {pid})", self.comm))
+    }
 }
 
 /// What arrived in a listener's accept queue (`sk_data_ready`).

@@ -78,7 +78,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
     /// The worst of its findings in the order of [`Outcome`]; unknown where there is none. Of what was rare before and is
-    /// gone now, which alone may be chance, another finding of the same limit tells.
+    /// gone now, which alone may be chance, another finding of the same limit in the same place tells.
     pub outcome: Outcome,
     /// Lengths of the two windows.
     pub seconds: [f64; 2],
@@ -109,12 +109,15 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Whether its symptom is not seen any more, and was seen too seldom before, or only when the plan was made, to say that
-    /// it is over.
+    /// Whether everything could be read, and its symptom is not seen any more, but was seen too seldom before, or only when
+    /// the plan was made, to say that it is over.
     fn has_faded(&self) -> bool {
-        let symptom = self.rows.iter().find(|row| row.measure == Measure::Symptom);
-        let is_gone = |row: &Row| row.before.is_some() && row.after.is_some_and(|after| after.value <= 0.0);
-        self.outcome == Outcome::Unknown && symptom.is_some_and(is_gone)
+        let both = |measure| {
+            let row = self.rows.iter().find(|row| row.measure == measure)?;
+            Some([row.before?.value, row.after?.value])
+        };
+        let is_gone = both(Measure::Symptom).is_some_and(|[_, after]| after <= 0.0);
+        self.outcome == Outcome::Unknown && is_gone && both(Measure::Load).is_some()
     }
 }
 
@@ -184,7 +187,10 @@ pub fn settle(changes: &[plan::Change]) -> (u32, Option<&str>) {
 /// What became of findings: compares the window before a change with one of equal length after it.
 pub fn verify(reasons: &[Reason], before: &Observation, after: &Observation) -> Verification {
     let findings: Vec<_> = reasons.iter().map(|reason| judge(reason, before, after)).collect();
-    let is_told = |faded: &Verified| findings.iter().any(|it| it.limit == faded.limit && it.outcome >= Outcome::Better);
+    let is_told = |faded: &Verified| {
+        let beside = |it: &&Verified| it.limit == faded.limit && it.subject.netns() == faded.subject.netns();
+        findings.iter().filter(beside).any(|it| it.outcome >= Outcome::Better)
+    };
     let outcomes = findings.iter().filter(|it| !(it.has_faded() && is_told(it))).map(|it| it.outcome);
     Verification {
         outcome: outcomes.min().unwrap_or(Outcome::Unknown),

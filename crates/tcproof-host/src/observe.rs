@@ -34,6 +34,8 @@ const PROCESSES: usize = 256;
 
 /// Probes in the kernel, of which this crate knows no more than what they count.
 pub trait Probes {
+    /// Gets ready: what takes long, before anything is read.
+    fn load(&mut self);
     /// Begins to count.
     fn attach(&mut self);
     /// Ends it, and says what was counted since.
@@ -45,6 +47,8 @@ pub trait Probes {
 pub struct NoProbes;
 
 impl Probes for NoProbes {
+    fn load(&mut self) {}
+
     fn attach(&mut self) {}
 
     fn detach(&mut self) -> Trace {
@@ -76,6 +80,7 @@ pub fn observe(
         found.targets.into_iter().map(|target| Place { target, diag: None, flows: flows::Watch::default() }).collect();
     let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen, ports: options.ports };
 
+    probes.load();
     let mut interval = Interval::default();
     interval.before = watch.snapshot(&mut interval.looks, None);
     let wanted = sockets_of_interest(&interval.before, None);

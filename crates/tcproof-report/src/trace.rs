@@ -91,10 +91,9 @@ impl<'a> Block<'a> {
     }
 
     fn connects(&self, row: &Connects) -> String {
-        let who = row.pid.map_or_else(|| row.comm.clone(), |pid| format!("{} (pid {pid})", row.comm));
         let refused = if row.refused > 0 { format!("; {} found no free port", row.refused) } else { String::new() };
         let (from, to, netns) = (row.source, row.destination, self.name(row.netns));
-        format!("{} by {who} from {from} to {to} in {netns}{refused}", self.rate(row.tried))
+        format!("{} by {} from {from} to {to} in {netns}{refused}", self.rate(row.tried), row.who())
     }
 
     fn arrivals(&self, row: &Arrivals) -> String {

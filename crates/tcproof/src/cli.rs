@@ -137,12 +137,16 @@ pub(crate) struct ProbeArgs {
 impl ProbeArgs {
     /// Those that were not forbidden; whether the kernel lets them in is another matter.
     pub(crate) fn probes(self) -> Box<dyn Probes> {
-        if self.no_ebpf { Box::new(NoProbes) } else { Box::new(Tracing::default()) }
+        self.unless_forbidden(Tracing::default())
     }
 
     /// The same, for the last window of the process.
     pub(crate) fn last_probes(self) -> Box<dyn Probes> {
-        if self.no_ebpf { Box::new(NoProbes) } else { Box::new(Tracing::last()) }
+        self.unless_forbidden(Tracing::last())
+    }
+
+    fn unless_forbidden(self, tracing: Tracing) -> Box<dyn Probes> {
+        if self.no_ebpf { Box::new(NoProbes) } else { Box::new(tracing) }
     }
 
     /// Whether any may come to be loaded.

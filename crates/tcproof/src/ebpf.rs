@@ -127,14 +127,18 @@ impl Tracing {
 }
 
 impl tcproof_host::Probes for Tracing {
+    fn load(&mut self) {
+        self.probes = Some(Probes::load());
+    }
+
     fn attach(&mut self) {
-        let mut probes = Probes::load();
-        probes.attach();
+        if let Some(probes) = &mut self.probes {
+            probes.attach();
+        }
         if self.is_last {
             // What can't be dropped now can't be at the end of the window either, and is said there.
             let _ = privileges::drop_loading();
         }
-        self.probes = Some(probes);
     }
 
     fn detach(&mut self) -> Trace {

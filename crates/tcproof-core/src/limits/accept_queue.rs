@@ -607,7 +607,7 @@ mod tests {
     fn probed(host: Host, rows: &[(u64, u64, u64, u32)]) -> Host {
         let row = |(cookie, arrived, full, longest): &(u64, u64, u64, u32)| Arrivals {
             netns: OWN,
-            port: 80,
+            port: *cookie as u16,
             cookie: *cookie,
             arrived: *arrived,
             queued: *arrived,
@@ -631,7 +631,7 @@ mod tests {
         assert_eq!((finding.confidence, finding.hurt), (Confidence::Proven, 342));
         insta::assert_snapshot!(finding.summary, @"342 handshakes to 0.0.0.0:80 dropped in 5.0 s, all of its namespace's 342; queue up to 129 of 129, filled by 40 of 9000 arrivals");
         // Two were full; or one that had no cookie yet.
-        for rows in [[(80, 9_000, 40, 129), (81, 50, 1, 129)], [(80, 9_000, 40, 129), (0, 50, 1, 129)]] {
+        for rows in [[(80, 9_000, 40, 129), (81, 50, 1, 129)], [(0, 50, 1, 129), (80, 9_000, 40, 129)]] {
             let findings = detect(&LIMIT, &probed(two(), &rows)).findings;
             let limiting: Vec<_> = findings.iter().filter(|finding| finding.state == State::Limiting).collect();
             assert_eq!(

@@ -1,4 +1,5 @@
-//! What two windows of one host differ by without a reason: the thresholds of [`crate::verify`], here because all are.
+//! What two windows of one host, or two readings of one window, differ by without a reason: the thresholds of
+//! [`crate::verify`] and [`crate::interval`], here because all are.
 
 /// Loads whose ratio is at most this are comparable: traffic of a few seconds varies by less than that from one window to
 /// the next, while an overload that merely ended, or a client that was switched off, is mostly a larger step.
@@ -13,6 +14,8 @@ pub(crate) const SIGMAS: f64 = 2.1;
 /// How often a client tries within a window of some seconds when its handshake is dropped (SYNs at 0, 1 and 3 s): each
 /// counts as a drop, but it is one client.
 pub(crate) const TRIES: f64 = 3.0;
+/// So many events a working probe can't have missed, though it is attached a moment later than the counters are read.
+pub(crate) const MISSED: u64 = 50;
 /// What a change needs before it is felt by those that come next, in seconds.
 pub(crate) const SETTLE: u32 = 1;
 /// How long a closed connection stays in TIME_WAIT (`TCP_TIMEWAIT_LEN` of `include/net/tcp.h`; no sysctl changes it), in

@@ -207,8 +207,7 @@ fn churn(ns: &NetnsChange<'_>) -> Option<String> {
     let opened = ["Tcp.ActiveOpens", "Tcp.PassiveOpens"].iter().filter_map(|name| ns.counter(name).value().copied());
     let opened = opened.fold(0, u64::saturating_add);
     let row = ns.connects().max_by_key(|row| row.tried).filter(|row| row.tried as f64 >= opened as f64 * MOST)?;
-    let who = row.pid.map_or_else(|| row.comm.clone(), |pid| format!("{} (pid {pid})", row.comm));
-    Some(format!("{who} opened {} of {opened} connections, to {}", row.tried, row.destination))
+    Some(format!("{} opened {} of {opened} connections, to {}", row.who(), row.tried, row.destination))
 }
 
 /// Connections a second that this side closes first: those that entered the table, and those that found no place.

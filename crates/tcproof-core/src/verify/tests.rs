@@ -96,6 +96,7 @@ fn of_what_is_rare_another_finding_of_the_limit_tells() {
         Observation::new(host.interval().clone())
     };
     let reason = |cpu| Reason { subject: Subject::Cpu { cpu }, ..reasons().swap_remove(8) };
+    let elsewhere = Reason { subject: Subject::Netns { netns: "own".into() }, ..reason(0) };
     let outcome = |reasons: &[Reason], before, after| verify(reasons, &host(before), &host(after)).outcome;
     let both = [reason(0), reason(1)];
     assert_eq!(outcome(&both[..1], [2, 900], [0, 0]), Unknown);
@@ -103,6 +104,7 @@ fn of_what_is_rare_another_finding_of_the_limit_tells() {
     assert_eq!(outcome(&both, [0, 900], [0, 0]), Cured, "the first was seen only when the plan was made");
     assert_eq!(outcome(&both, [2, 900], [0, 400]), Better);
     assert_eq!(outcome(&both, [2, 900], [1, 0]), Unknown, "not gone");
+    assert_eq!(outcome(&[elsewhere, reason(1)], [2, 900], [0, 0]), Unknown, "of another place it tells nothing");
     assert_eq!(outcome(&both, [2, 900], [0, 900]), NoEffect);
 }
 
