@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let mut probes = Probes::load();
     probes.keep(is_wanted);
     probes.attach();
-    let mut refused = probes.states().into_iter().filter(|(name, _)| is_wanted(name));
+    let mut refused = probes.states().filter(|(name, _)| is_wanted(name));
     if let Some((name, why)) = refused.find_map(|(name, why)| Some((name, why?))) {
         println!("{name}: {why}");
         return ExitCode::FAILURE;

@@ -21,22 +21,9 @@ struct value {
 	u32 unused;
 };
 
-struct {
-	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, FEWER_ROWS);
-	TYPE(key, struct key);
-	TYPE(value, struct value);
-} rows SEC(".maps");
+TABLE(FEWER_ROWS);
 
-SEC("raw_tp")
-int reader(void *ctx)
-{
-	struct state *state = state_of_probe();
-
-	if (state)
-		state->tgid = tgid();
-	return 0;
-}
+READER
 
 SEC("tp_btf/sk_data_ready")
 int wakes(u64 *ctx)
@@ -45,9 +32,7 @@ int wakes(u64 *ctx)
 	u16 family = sk->__sk_common.skc_family;
 
 	if (family == AF_UNIX) {
-		struct state *state = state_of_probe();
-		if (state && tgid() == state->tgid)
-			COUNT(state, self);
+		count_own();
 		return 0;
 	}
 	if (sk->__sk_common.skc_state != TCP_LISTEN || (family != AF_INET && family != AF_INET6))

@@ -21,12 +21,7 @@ struct value {
 	char comm[16];
 };
 
-struct {
-	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, FEWER_ROWS);
-	TYPE(key, struct key);
-	TYPE(value, struct value);
-} rows SEC(".maps");
+TABLE(FEWER_ROWS);
 
 static ALWAYS_INLINE u64 pid_word(u64 from)
 {
@@ -86,14 +81,13 @@ int changes(u64 *ctx)
 	/* First what most of a connection's ten changes are: nothing of this. */
 	if (to != TCP_LISTEN && to != TCP_SYN_SENT && from != TCP_SYN_SENT)
 		return 0;
+	if (to == TCP_LISTEN) {
+		count_own();
+		return 0;
+	}
 	struct state *state = state_of_probe();
 	if (!state)
 		return 0;
-	if (to == TCP_LISTEN) {
-		if (tgid() == state->tgid)
-			COUNT(state, self);
-		return 0;
-	}
 	int tried = to == TCP_SYN_SENT, refused = from == TCP_SYN_SENT && to == TCP_CLOSE && has_no_port(sk);
 	if ((!tried && !refused) || sk->sk_protocol != IPPROTO_TCP)
 		return 0;

@@ -47,12 +47,11 @@ struct key {
 	u16 reason;
 };
 
-struct {
-	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, FEWER_ROWS);
-	TYPE(key, struct key);
-	TYPE(value, u64);
-} rows SEC(".maps");
+struct value {
+	u64 packets;
+};
+
+TABLE(FEWER_ROWS);
 
 #define ENUM_EXISTS(value) __builtin_preserve_enum_value(*(typeof(enum skb_drop_reason) *)value, 0)
 #define ENUM_VALUE(value) __builtin_preserve_enum_value(*(typeof(enum skb_drop_reason) *)value, 1)
@@ -86,15 +85,7 @@ static ALWAYS_INLINE u32 ports_of(struct sk_buff *skb)
 	return ports;
 }
 
-SEC("raw_tp")
-int reader(void *ctx)
-{
-	struct state *state = state_of_probe();
-
-	if (state)
-		state->tgid = tgid();
-	return 0;
-}
+READER
 
 SEC("tp_btf/kfree_skb")
 int drops(u64 *ctx)
@@ -104,28 +95,33 @@ int drops(u64 *ctx)
 
 	/* A packet of AF_UNIX has no protocol, and the reader made one. */
 	if (!skb->protocol) {
-		struct state *state = state_of_probe();
-		if (state && tgid() == state->tgid)
-			COUNT(state, self);
+		count_own();
 		return 0;
 	}
 	u32 ports = ports_of(skb);
 	if (!ports)
 		return 0;
 	struct key key = { .reason = known(reason) };
-	struct sock *sk = skb->sk;
+	struct sock *sk = skb->sk, *receiver = 0;
 	struct net_device *dev = skb->dev;
+	u16 source = swapped(ports), destination = swapped(ports >> 16);
+	/* tcp_v4_rcv() takes the device away before its socket refuses it: since 6.11 that is told. */
+	if (EXISTS(trace_event_raw_kfree_skb, rx_sk))
+		receiver = (void *)ctx[3];
 	if (sk) {
-		/* On its way out, or in its socket: of this host is the source, or what the socket has. */
+		/* On its way out; or on its way in, with the socket that an early look had found for it (tcp_v4_early_demux()). */
 		key.netns = sk->__sk_common.skc_net.net->ns.inum;
-		key.port = swapped(ports);
+		key.port = sk->__sk_common.skc_num == destination ? destination : source;
+	} else if (is_inet(receiver)) {
+		key.netns = receiver->__sk_common.skc_net.net->ns.inum;
+		key.port = destination;
 	} else {
 		if (dev)
 			key.netns = dev->nd_net.net->ns.inum;
-		key.port = swapped(ports >> 16);
+		key.port = destination;
 	}
-	u64 nothing = 0, *count = row(&rows, &key, &nothing);
-	if (count)
-		__sync_fetch_and_add(count, 1);
+	struct value nothing = {}, *value = row(&rows, &key, &nothing);
+	if (value)
+		COUNT(value, packets);
 	return 0;
 }

@@ -175,6 +175,10 @@ struct sk_buff {
 	u16 network_header;
 	u8 *head;
 };
+/* As perf sees it: by it the arguments are known. */
+struct trace_event_raw_kfree_skb {
+	void *rx_sk; /* since 6.11 */
+};
 struct inode {
 	unsigned long i_ino;
 };

@@ -18,12 +18,7 @@ struct value {
 	u64 most; /* pages that were allocated */
 };
 
-struct {
-	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, NAMESPACE_ROWS);
-	TYPE(key, struct key);
-	TYPE(value, struct value);
-} rows SEC(".maps");
+TABLE(NAMESPACE_ROWS);
 
 SEC("tp_btf/sock_exceed_buf_limit")
 int refuses(u64 *ctx)

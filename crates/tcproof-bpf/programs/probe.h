@@ -41,6 +41,36 @@ static ALWAYS_INLINE u32 tgid(void)
 	return bpf_get_current_pid_tgid() >> 32;
 }
 
+/* Counts what the reader itself caused. */
+static ALWAYS_INLINE void count_own(void)
+{
+	struct state *state = state_of_probe();
+
+	if (state && tgid() == state->tgid)
+		__sync_fetch_and_add(&state->self, 1);
+}
+
+/* Of a probe that can be tested: run once by the reader, which is known from then on. */
+#define READER                                                                                                         \
+	SEC("raw_tp")                                                                                                  \
+	int reader(void *ctx)                                                                                          \
+	{                                                                                                              \
+		struct state *state = state_of_probe();                                                                \
+                                                                                                                       \
+		if (state)                                                                                             \
+			state->tgid = tgid();                                                                          \
+		return 0;                                                                                              \
+	}
+
+/* A probe's table, of its own `struct key` and `struct value`. */
+#define TABLE(most)                                                                                                    \
+	struct {                                                                                                       \
+		UINT(type, BPF_MAP_TYPE_HASH);                                                                         \
+		UINT(max_entries, most);                                                                               \
+		TYPE(key, struct key);                                                                                 \
+		TYPE(value, struct value);                                                                             \
+	} rows SEC(".maps")
+
 /* The row of a key, made where there is none; null, and counted, where there is no room. */
 static ALWAYS_INLINE void *row(void *rows, const void *key, const void *nothing)
 {
@@ -60,6 +90,20 @@ static ALWAYS_INLINE void *row(void *rows, const void *key, const void *nothing)
 }
 
 #define COUNT(row, member) __sync_fetch_and_add(&(row)->member, 1)
+
+/*
+ * Whether an argument of a tracepoint is a socket of TCP's families. Kernels before 6.13 take every argument for one that is
+ * not null, leave out a program's own question, and read at address 0; a copy is safe whatever the address.
+ */
+static ALWAYS_INLINE int is_inet(struct sock *sk)
+{
+	u16 family = 0;
+
+	if (!sk)
+		return 0;
+	bpf_probe_read_kernel(&family, sizeof(family), &sk->__sk_common.skc_family);
+	return family == AF_INET || family == AF_INET6;
+}
 
 struct ends {
 	u32 netns;

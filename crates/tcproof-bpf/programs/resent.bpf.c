@@ -6,6 +6,10 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+struct key {
+	struct ends ends;
+};
+
 struct value {
 	u64 data;
 	u64 syn;
@@ -13,20 +17,15 @@ struct value {
 	u64 aborted; /* by the other end's reset */
 };
 
-struct {
-	UINT(type, BPF_MAP_TYPE_HASH);
-	UINT(max_entries, ROWS);
-	TYPE(key, struct ends);
-	TYPE(value, struct value);
-} rows SEC(".maps");
+TABLE(ROWS);
 
 static ALWAYS_INLINE struct value *row_of(struct sock *sk)
 {
-	struct ends ends = {};
+	struct key key = {};
 	struct value nothing = {};
 
-	put_ends(&ends, sk);
-	return row(&rows, &ends, &nothing);
+	put_ends(&key.ends, sk);
+	return row(&rows, &key, &nothing);
 }
 
 SEC("tp_btf/tcp_retransmit_skb")
@@ -50,8 +49,8 @@ int resets(u64 *ctx)
 {
 	struct sock *sk = (void *)ctx[0];
 
-	/* Null for what no socket is there for; it may be a TIME_WAIT, which has no more than its ends. */
-	if (!sk)
+	/* Null for what no socket is there for (6.11 or later); it may be a TIME_WAIT, which has no more than its ends. */
+	if (!is_inet(sk))
 		return 0;
 	struct value *value = row_of(sk);
 	if (value)

@@ -89,10 +89,6 @@ impl Skeleton {
 }
 
 impl Loaded {
-    pub(crate) fn name(&self) -> &'static str {
-        self.skeleton.name
-    }
-
     /// A program's descriptor.
     pub(crate) fn program(&self, name: &'static str) -> Result<BorrowedFd<'_>, Refused> {
         self.find(self.skeleton.programs, &self.programs, name)

@@ -52,68 +52,72 @@ const REASONS: [&str; 24] = [
     "SECURITY_HOOK",
 ];
 
+/// What a probe is: its programs that are attached, and how it is tested.
+#[derive(Debug)]
+struct Kind {
+    skeleton: &'static Skeleton,
+    programs: &'static [&'static str],
+    cause: Option<Cause>,
+}
+
+/// Causes what a probe must see. Some have nothing that could be caused without sending to somebody: the counters have the
+/// same events.
+type Cause = fn() -> std::io::Result<()>;
+
+/// In the order of the fields of [`Trace`].
+static KINDS: [Kind; 5] = [
+    Kind { skeleton: &programs::CONNECTS, programs: &["changes"], cause: Some(listen_once) },
+    Kind { skeleton: &programs::ARRIVALS, programs: &["wakes"], cause: Some(send_unread) },
+    Kind { skeleton: &programs::DROPS, programs: &["drops"], cause: Some(send_unread) },
+    Kind { skeleton: &programs::RESENT, programs: &["resends", "resets", "aborts"], cause: None },
+    Kind { skeleton: &programs::MEMORY, programs: &["refuses"], cause: None },
+];
+
+/// A listener that nobody can know of: its port is the kernel's choice, and it is closed at once. It sends nothing.
+fn listen_once() -> std::io::Result<()> {
+    TcpListener::bind(("127.0.0.1", 0)).map(drop)
+}
+
+/// A datagram that wakes its receiver, who closes without having read it: the kernel drops it.
+fn send_unread() -> std::io::Result<()> {
+    let (one, _other) = UnixDatagram::pair()?;
+    one.send(&[0]).map(drop)
+}
+
 /// The probes that this kernel lets in.
 #[derive(Debug)]
-pub struct Probes {
-    connects: Result<Probe, Refused>,
-    arrivals: Result<Probe, Refused>,
-    drops: Result<Probe, Refused>,
-    resent: Result<Probe, Refused>,
-    memory: Result<Probe, Refused>,
-}
+pub struct Probes([Result<Probe, Refused>; 5]);
 
 impl Probes {
     /// Loads all of them, attached to nothing yet. What can't be loaded is absent in the trace, with the reason.
     #[must_use]
     pub fn load() -> Self {
-        let connects = Probe::load(&programs::CONNECTS, &["changes"], Some(listen_once));
         // What forbids one for a reason that is not its own forbids all.
-        let all = match &connects {
-            Err(why) if why.is_general() => Some(why.clone()),
-            _ => None,
-        };
-        let load = |skeleton, names, cause| match &all {
-            Some(why) => Err(why.clone()),
-            None => Probe::load(skeleton, names, cause),
-        };
-        Self {
-            arrivals: load(&programs::ARRIVALS, &["wakes"], Some(wake_once)),
-            drops: load(&programs::DROPS, &["drops"], Some(drop_once)),
-            // These have nothing that could be caused without sending to somebody. The counters have the same events.
-            resent: load(&programs::RESENT, &["resends", "resets", "aborts"], None),
-            memory: load(&programs::MEMORY, &["refuses"], None),
-            connects,
-        }
+        let mut forbidden: Option<Refused> = None;
+        Self(KINDS.each_ref().map(|kind| {
+            let probe = forbidden.clone().map_or_else(|| Probe::load(kind), Err);
+            forbidden = probe.as_ref().err().filter(|why| why.is_general()).cloned();
+            probe
+        }))
     }
 
     /// Each probe's name, and why it is not there.
-    #[must_use]
-    pub fn states(&self) -> [(&'static str, Option<&Refused>); 5] {
-        [
-            ("connects", self.connects.as_ref().err()),
-            ("arrivals", self.arrivals.as_ref().err()),
-            ("drops", self.drops.as_ref().err()),
-            ("resent", self.resent.as_ref().err()),
-            ("memory", self.memory.as_ref().err()),
-        ]
+    pub fn states(&self) -> impl Iterator<Item = (&'static str, Option<&Refused>)> {
+        KINDS.iter().zip(&self.0).map(|(kind, probe)| (kind.skeleton.name, probe.as_ref().err()))
     }
 
     /// Drops those that are not wanted: they are absent in the trace.
     pub fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
-        for (name, probe) in ["connects", "arrivals", "drops", "resent", "memory"].into_iter().zip(self.all()) {
-            if !is_wanted(name) {
-                *probe = Err(Refused::failed(format!("the probe `{name}`"), "not wanted"));
+        for (kind, probe) in KINDS.iter().zip(&mut self.0) {
+            if !is_wanted(kind.skeleton.name) {
+                *probe = Err(Refused::failed(format!("the probe `{}`", kind.skeleton.name), "not wanted"));
             }
         }
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Result<Probe, Refused>> {
-        [&mut self.connects, &mut self.arrivals, &mut self.drops, &mut self.resent, &mut self.memory].into_iter()
-    }
-
     /// Attaches them, and sees that each that can be tested is.
     pub fn attach(&mut self) {
-        for probe in self.all() {
+        for probe in &mut self.0 {
             if let Ok(loaded) = probe
                 && let Err(why) = loaded.attach()
             {
@@ -124,72 +128,49 @@ impl Probes {
 
     /// Detaches them, and says what they counted. They do not attach again.
     pub fn detach(&mut self) -> Trace {
-        for probe in self.all().flatten() {
+        for probe in self.0.iter_mut().flatten() {
             probe.links.clear();
         }
+        let [connects, arrivals, drops, resent, memory] = &self.0;
         Trace {
-            connects: counted(&self.connects, &CONNECTS),
-            arrivals: counted(&self.arrivals, &ARRIVALS),
-            drops: counted(&self.drops, &DROPS),
-            resent: counted(&self.resent, &RESENT),
-            memory: counted(&self.memory, &MEMORY),
+            connects: counted(connects, &CONNECTS),
+            arrivals: counted(arrivals, &ARRIVALS),
+            drops: counted(drops, &DROPS),
+            resent: counted(resent, &RESENT),
+            memory: counted(memory, &MEMORY),
         }
     }
-}
-
-/// Causes what a probe must see.
-type Cause = fn() -> std::io::Result<()>;
-
-/// A listener that nobody can know of: its port is the kernel's choice, and it is closed at once. It sends nothing.
-fn listen_once() -> std::io::Result<()> {
-    TcpListener::bind(("127.0.0.1", 0)).map(drop)
-}
-
-fn wake_once() -> std::io::Result<()> {
-    let (one, _other) = UnixDatagram::pair()?;
-    one.send(&[0]).map(drop)
-}
-
-/// Data that nobody has read when its socket is closed.
-fn drop_once() -> std::io::Result<()> {
-    wake_once()
 }
 
 #[derive(Debug)]
 struct Probe {
+    kind: &'static Kind,
     loaded: Loaded,
     state: View,
-    names: &'static [&'static str],
-    cause: Option<Cause>,
     links: Vec<OwnedFd>,
 }
 
 impl Probe {
-    fn load(
-        skeleton: &'static Skeleton,
-        names: &'static [&'static str],
-        cause: Option<Cause>,
-    ) -> Result<Self, Refused> {
-        let loaded = skeleton.load()?;
-        let failed = |error| Refused::failed(format!("preparing the probe `{}`", skeleton.name), error);
+    fn load(kind: &'static Kind) -> Result<Self, Refused> {
+        let loaded = kind.skeleton.load()?;
+        let failed = |error| Refused::failed(format!("preparing the probe `{}`", kind.skeleton.name), error);
         let state = View::new(loaded.map("state")?, 0, STATE_BYTES).map_err(failed)?;
-        if cause.is_some() {
+        if kind.cause.is_some() {
             sys::run(loaded.program("reader")?, &[0]).map_err(failed)?;
         }
-        Ok(Self { loaded, state, names, cause, links: Vec::new() })
+        Ok(Self { kind, loaded, state, links: Vec::new() })
     }
 
     fn attach(&mut self) -> Result<(), Refused> {
-        let name = self.loaded.name();
-        for program in self.names {
+        let Kind { skeleton: Skeleton { name, .. }, programs, cause } = self.kind;
+        for program in *programs {
             let link = sys::attach(self.loaded.program(program)?);
             self.links.push(link.map_err(|error| Refused::failed(format!("attaching the probe `{name}`"), error))?);
         }
-        let Some(cause) = self.cause else { return Ok(()) };
         let seen = self.state.word(SELF);
         // A host out of ports or descriptors, where it is wanted most, may refuse the test. Then the counters have to show
         // whether the probe is blind.
-        if cause().is_ok() && self.state.word(SELF) == seen {
+        if cause.is_some_and(|cause| cause().is_ok()) && self.state.word(SELF) == seen {
             let error = "it is attached and saw nothing of what was caused for it";
             return Err(Refused::failed(format!("testing the probe `{name}`"), error));
         }
@@ -201,7 +182,7 @@ impl Probe {
 fn counted<T: Ord>(probe: &Result<Probe, Refused>, table: &Table<T>) -> Reading<Counted<T>> {
     let read = || {
         let probe = probe.as_ref().map_err(Clone::clone)?;
-        let failed = |error| Refused::failed(format!("reading the probe `{}`", probe.loaded.name()), error);
+        let failed = |error| Refused::failed(format!("reading the probe `{}`", probe.kind.skeleton.name), error);
         let map = probe.loaded.map("rows")?;
         let (keys, values, count) =
             sys::entries(map.as_fd(), ROWS, table.key_bytes, table.value_bytes).map_err(failed)?;
@@ -362,6 +343,14 @@ mod tests {
         };
         let reasons = [0, 1, 24, 25].map(|n| (DROPS.row)(Bytes(&key(n)), Bytes(&longs(&[3]))).reason);
         assert_eq!(reasons, ["", "SOCKET_BACKLOG", "SECURITY_HOOK", ""]);
+    }
+
+    /// Else a limit waits for what is never told.
+    #[test]
+    fn reasons_that_limits_read_are_told() {
+        let read: Vec<_> = tcproof_core::limits::LIMITS.iter().flat_map(|limit| limit.drop_reasons()).collect();
+        assert!(read.len() > 5, "{read:?}");
+        assert!(read.iter().all(|reason| REASONS.contains(reason)), "{read:?}");
     }
 
     /// As the programs have them: the order is what joins the two.

@@ -4,8 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod common;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tcproof_bpf::files::{Files, Holding};
 use tcproof_bpf::walk::{Walk, With};
-use tcproof_bpf::{BpfBackend, BpfHolders, Refused, loaded_programs};
+use tcproof_bpf::{BpfBackend, BpfHolders, Refused};
 use tcproof_core::Reading;
 use tcproof_core::census::{Backend, Bounds, End, Held, Holders, Method, Place, PortRange, Seen, Tally};
 use tcproof_core::snapshot::NetnsId;
@@ -25,17 +26,12 @@ use tcproof_lab::kit::netns::Netns;
 use tcproof_lab::kit::spoof::SynFlood;
 use tcproof_lab::kit::{require_root, rtnl, sysctl};
 
-/// How long a table may take to hold still: handshakes and closes end by then.
-const PATIENCE: Duration = Duration::from_secs(10);
+use common::{CHILD, PATIENCE, skip};
+
 /// Where the half-open requests go.
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 const FORGED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-
-/// Says on stderr, also where the harness keeps what tests print, what could not be tried.
-fn skip(why: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("SKIP: {why}\n").as_bytes());
-}
 
 /// None, and says so, where this can't be tried.
 fn walk() -> Option<Walk> {
@@ -498,9 +494,6 @@ fn in_proc_inode(crowd: &Crowd) -> u64 {
     rustix::fs::fstat(&crowd.held[0]).unwrap().st_ino
 }
 
-/// Set in a process that a test starts, and kills.
-const CHILD: &str = "TCPROOF_BPF_TEST_CHILD";
-
 #[test]
 #[ignore = "run by another test, in a process of its own"]
 fn walks_until_it_is_killed() {
@@ -509,7 +502,7 @@ fn walks_until_it_is_killed() {
     }
     let mut backend = BpfBackend::load(2).unwrap();
     let place = Place { netns: NetnsId(1), listening: Vec::new(), ephemeral: PortRange::DEFAULT };
-    println!("walking");
+    println!("ready");
     loop {
         let _ = backend.count(&[place.clone(), place.clone()], &mut Tally::new(Bounds::default()));
     }
@@ -520,30 +513,5 @@ fn a_killed_process_leaves_no_program_behind() {
     if walk().is_none() {
         return;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "walks_until_it_is_killed", "--ignored", "--nocapture"])
-        .env(CHILD, "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // By then the loader, a program too, has gone.
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("walking")), "it loads nothing");
-    let ids = programs_of(child.id());
-    assert!(ids.len() >= 2, "{ids:?}");
-    assert!(ids.iter().all(|id| loaded_programs().unwrap().contains(id)));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let start = Instant::now();
-    while loaded_programs().unwrap().iter().any(|id| ids.contains(id)) {
-        assert!(start.elapsed() < PATIENCE, "programs outlive their process: {ids:?}");
-        sleep(Duration::from_millis(20));
-    }
-}
-
-/// Programs that a process holds, by what the kernel says of its descriptors.
-fn programs_of(pid: u32) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return Vec::new() };
-    let texts = entries.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
-    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())).collect()
+    common::killed_leaves_no_program("walks_until_it_is_killed", 2);
 }

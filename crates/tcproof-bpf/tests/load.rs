@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod common;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use sha2::{Digest, Sha256};
@@ -13,18 +14,7 @@ use tcproof_bpf::walk::Walk;
 use tcproof_bpf::{Refused, Skeleton, programs};
 use tcproof_core::Absent;
 
-/// Set for the run of a test without capabilities, in a process of its own.
-const WITHOUT: &str = "TCPROOF_BPF_TEST_WITHOUT";
-
-/// Says on stderr, also where the harness keeps what tests print, what could not be tried.
-fn skip(why: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("SKIP: {why}\n").as_bytes());
-}
-
-/// Says what is missing while the rest is tried.
-fn note(why: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("NOTE: {why}\n").as_bytes());
-}
+use common::{CHILD, alone, note, skip};
 
 /// Whether eBPF may be loaded here at all; else says why.
 fn allowed() -> bool {
@@ -78,15 +68,6 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/thread-self/fd").unwrap().count()
 }
 
-/// In a process of its own: other tests open files.
-fn alone(test: &str, without: &str) -> ExitStatus {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .env(WITHOUT, without)
-        .status()
-        .unwrap()
-}
-
 #[test]
 fn nothing_is_left_open_by_loads_that_end_well_or_badly() {
     if allowed() {
@@ -131,7 +112,7 @@ fn without_permission_it_says_so_quietly() {
 #[test]
 #[ignore = "run by another test, in a process of its own"]
 fn unprivileged() {
-    let kept = match std::env::var(WITHOUT).as_deref() {
+    let kept = match std::env::var(CHILD).as_deref() {
         Ok("perfmon") => CapabilitySet::BPF,
         _ => CapabilitySet::empty(),
     };

@@ -126,7 +126,8 @@ pub struct Arrivals {
     pub longest: u32,
 }
 
-/// Dropped packets of TCP (`kfree_skb`).
+/// Dropped packets of TCP (`kfree_skb`). Before Linux 6.11 those are missing whose device was forgotten by then, for nothing
+/// leads to a namespace: what a socket refuses, such as at its backlog.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Drops {
     /// Where.

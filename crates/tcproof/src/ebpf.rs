@@ -109,7 +109,7 @@ pub(crate) fn probes() -> Vec<(&'static str, Reading<String>)> {
         let seen = refused.map_or_else(|| Reading::Present("yes".into()), |why| Reading::Absent(why.clone().into()));
         (what, seen)
     });
-    rows.into()
+    rows.collect()
 }
 
 /// Probes for one window after the other.

@@ -81,6 +81,20 @@ fn the_undo_outlives_a_killed_apply_and_an_interrupt_takes_back_at_once() {
 }
 
 #[test]
+fn an_apply_whose_journal_has_gone_ends_and_says_what_is_left() {
+    let Some(place) = Place::new() else { return };
+    let before = place.knobs();
+    let apply = place.apply("g-1", "20s");
+    place.wait_for(|place| place.is_changed() && place.waits(), "it waits");
+    std::fs::remove_dir_all(place.journal()).expect("the journal goes");
+    kill_process(Pid::from_child(&apply), Signal::TERM).expect("it is there");
+    let (code, text) = ended(apply);
+    assert_eq!(code, Some(5), "{text}");
+    let somaxconn = format!("net.core.somaxconn={}", before[0].trim());
+    assert!(text.contains("nothing was taken back") && text.contains(&somaxconn), "{text}");
+}
+
+#[test]
 fn a_host_that_has_drifted_is_left_alone() {
     let Some(place) = Place::new() else { return };
     let plan = place.plan("d-1").display().to_string();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::Signal;
 use serde_json::Value;
+use tcproof_core::Version;
 
 /// The program under test.
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// These are run without probes too: what can't be proven without them must be found all the same, and with them, where
 /// the kernel lets them in, it must be proven.
 const WITHOUT_EBPF: [&str; 4] = ["accept-queue-one-of-two", "ports-held", "ports-ipv6", "ports-time-wait-churn"];
+/// What a probe must have seen in a scenario, and since which kernel it can.
+const SEEN: (&str, &str, Version) = ("socket-backlog", "kfree_skb SOCKET_BACKLOG, port 8080", Version(6, 11));
 /// So many scenarios may pass at the second try only. Losses fall by chance, and other programs on the machine fall behind:
 /// a rule that is wrong fails again, or in more places.
 const SECOND_TRIES: usize = 4;
@@ -101,6 +104,8 @@ struct Listed {
     without_ebpf: bool,
     /// Its finding must be proven.
     must_prove: bool,
+    /// Its finding must have this reading.
+    must_have: Option<&'static str>,
 }
 
 fn scenarios() -> Vec<Listed> {
@@ -108,6 +113,7 @@ fn scenarios() -> Vec<Listed> {
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("`tcproof lab list --json` is JSON");
     let has_probes = has_probes();
+    let kernel = Version::of_release(&rustix::system::uname().release().to_string_lossy());
     let scenarios = listed["scenarios"].as_array().expect("it has scenarios");
     let limit = |scenario: &Value| scenario["limit"].as_str().map(ToString::to_string);
     let is_planned = |scenario: &Value| scenario["plan"]["changes"].as_array().is_some_and(|all| !all.is_empty());
@@ -119,7 +125,15 @@ fn scenarios() -> Vec<Listed> {
         let name = scenario["name"].as_str()?.to_string();
         let by_plan = !is_untold(scenario) && (is_planned(scenario) || is_first());
         let must_prove = has_probes && WITHOUT_EBPF.contains(&&*name);
-        Some(Listed { name, by_plan, is_healthy: limit(scenario).is_none(), without_ebpf: false, must_prove })
+        let must_have = Some(SEEN.1).filter(|_| has_probes && name == SEEN.0 && kernel >= Some(SEEN.2));
+        Some(Listed {
+            name,
+            by_plan,
+            is_healthy: limit(scenario).is_none(),
+            without_ebpf: false,
+            must_prove,
+            must_have,
+        })
     };
     let mut listed: Vec<Listed> = scenarios.iter().filter_map(&mut listed).collect();
     let again = listed.iter().filter(|it| it.must_prove).cloned();
@@ -203,10 +217,19 @@ fn run(listed: &Listed) -> Result<Ran, Wrong> {
     let outcome = &printed["outcomes"][0];
     let reasons: Vec<&str> = outcome["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     match outcome["verdict"].as_str() {
-        Some("pass") if output.status.success() => match &outcome["diagnosis"]["findings"][0]["confidence"] {
-            confidence if listed.must_prove && confidence != "proven" => Err(format!("found, but {confidence}").into()),
-            _ => Ok(Ran::Passed),
-        },
+        Some("pass") if output.status.success() => {
+            let finding = &outcome["diagnosis"]["findings"][0];
+            let has = |reading: &str| {
+                finding["evidence"].as_array().into_iter().flatten().any(|one| one["reading"] == reading)
+            };
+            match (&finding["confidence"], listed.must_have) {
+                (confidence, _) if listed.must_prove && confidence != "proven" => {
+                    Err(format!("found, but {confidence}").into())
+                }
+                (_, Some(reading)) if !has(reading) => Err(format!("found, but without {reading}").into()),
+                _ => Ok(Ran::Passed),
+            }
+        }
         Some("skip") => Ok(Ran::Skipped(reasons.join(", "))),
         _ => {
             let accuses = outcome["diagnosis"]["findings"].as_array().is_some_and(|findings| !findings.is_empty());

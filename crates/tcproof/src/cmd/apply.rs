@@ -130,8 +130,14 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
                     say!("\rtcproof: {why}; taken back:");
                     return Ok(tell(&rollback));
                 }
-                // Confirmed meanwhile, or taken back by the watchdog; or somebody holds the journal right now.
-                Ok(None) | Err(Error::Journal(tcproof_apply::journal::Error::Busy)) => {}
+                // Somebody holds the journal right now.
+                Err(Error::Journal(tcproof_apply::journal::Error::Busy)) => {}
+                // Confirmed meanwhile, or taken back by the watchdog; else what would take it back has gone.
+                Ok(None) => match ended(here, &plan.id) {
+                    Ok(Some(exit)) => return Ok(exit),
+                    Ok(None) => {}
+                    Err(error) => return Ok(left_changed(plan, &error)),
+                },
                 Err(error) => return Err(error.into()),
             }
         } else if is_terminal {
@@ -140,6 +146,16 @@ fn wait(here: &Surroundings, plan: &Plan, until_ms: u64, asked_to_stop: &AtomicB
         }
         sleep(LOOK);
     }
+}
+
+/// Without its journal nothing is taken back: what a person has to do.
+fn left_changed(plan: &Plan, error: &anyhow::Error) -> Exit {
+    say!("\rtcproof: {}; nothing was taken back, still to be done:", sanitize(&format!("{error:#}")));
+    for change in &plan.changes {
+        let place = format!("in {}", change.namespace.name);
+        say!("  {}", sanitize(&format!("sysctl -w \"{}={}\" {place}", change.knob, change.from)));
+    }
+    Exit::Incomplete
 }
 
 /// How it ended, if it has.
