@@ -62,6 +62,8 @@ pub struct Writes {
     pub burst: Option<Burst>,
     /// A pool of connections that are used one after the other: each writes so many, then it is the next one's turn.
     pub turns: Option<Bytes>,
+    /// So many, at least, into each connection, which is closed then, and another follows it.
+    pub each: Option<Bytes>,
 }
 
 /// Data that comes at once, again and again.

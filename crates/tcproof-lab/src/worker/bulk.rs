@@ -73,7 +73,7 @@ enum Turn {
     Blocked,
     /// Its pace allows no more yet.
     Paced,
-    /// The peer has closed.
+    /// The peer has closed, or its work is done.
     Closed,
     /// It broke.
     Broken(io::Error),
@@ -194,7 +194,11 @@ impl Flow {
             return Turn::Broken(error);
         }
         let end = self.moved.saturating_add(most);
+        let whole = whole(work);
         for _ in 0..TURN {
+            if self.moved >= whole {
+                return Turn::Closed;
+            }
             let allowed = allowed(work, now - self.start).min(end).saturating_sub(self.moved);
             let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
             // A paced one waits until it has a whole piece.
@@ -221,6 +225,14 @@ fn is_paced(work: Work) -> bool {
     match work {
         Work::Reads(reads) => reads.bytes_per_second.is_some(),
         Work::Writes(writes) => writes.bytes_per_second.is_some(),
+    }
+}
+
+/// Bytes after which a connection has done its work.
+fn whole(work: Work) -> u64 {
+    match work {
+        Work::Writes(Writes { each: Some(bytes), .. }) => bytes.0.into(),
+        _ => u64::MAX,
     }
 }
 
@@ -263,6 +275,20 @@ mod tests {
     #[test]
     fn slow_applications_move_small_pieces() {
         assert_eq!([None, Some(1), Some(100_000), Some(1 << 30)].map(piece), [PIECE, 1, 1000, PIECE]);
+    }
+
+    #[test]
+    fn a_connection_that_has_carried_its_share_is_over() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let now = Instant::now();
+        let work = writes("size = 5\neach = 12");
+        let stream = TcpStream::connect(address).expect("somebody listens");
+        let (peer, _) = listener.accept().expect("it is connected");
+        let mut flow = Flow { stream, start: now, moved: 0, progress: None, failed: false };
+        assert!(matches!(flow.turn(work, u64::MAX, &mut [0; 5], now), Turn::Closed));
+        assert_eq!(flow.moved, 15);
+        drop(peer);
     }
 
     #[test]
