@@ -1,6 +1,9 @@
-//! Times the census by the walk in the namespace it is started in: `census THREADS ROUNDS [LISTENING PORT]...`. Median and
-//! minimum; CPU time, all threads together, is the safer figure.
+//! Times the census by the walk in the namespace it is started in: `census THREADS ROUNDS`. For each piece of work a line:
+//! its name, the median of its wall time and of its CPU time (all threads together, the safer figure) in ms, and what it
+//! says of itself, with tabs between (`cargo xtask bench census` reads them).
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -25,24 +28,40 @@ fn time(what: &str, rounds: u16, mut work: impl FnMut() -> Anything<String>) -> 
         walls.push(wall.elapsed());
         cpus.push(cpu() - before);
     }
-    let figures = [&mut walls, &mut cpus].map(|times| {
+    let [wall, cpu] = [&mut walls, &mut cpus].map(|times| {
         times.sort_unstable();
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        format!("{:7.1} (min {:6.1})", ms(times[times.len() / 2]), ms(times[0]))
+        times[times.len() / 2].as_secs_f64() * 1e3
     });
-    println!("{what:20} wall {} ms, CPU {} ms: {said}", figures[0], figures[1]);
+    println!("{what}\t{wall:.2}\t{cpu:.2}\t{said}");
     Ok(())
+}
+
+/// Ports that something listens on, from `/proc/net/tcp`: `sl local_address rem_address st`, all in hex.
+fn listening() -> Anything<Vec<u16>> {
+    const LISTEN: &str = "0A";
+    let mut ports = Vec::new();
+    for line in BufReader::new(File::open("/proc/net/tcp")?).lines() {
+        let line = line?;
+        let mut words = line.split_whitespace().skip(1);
+        let (local, state) = (words.next().unwrap_or_default(), words.nth(1));
+        if let (Some((_, port)), Some(LISTEN)) = (local.rsplit_once(':'), state) {
+            ports.push(u16::from_str_radix(port, 16)?);
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    Ok(ports)
 }
 
 fn main() -> Anything<()> {
     let arguments: Vec<u16> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
-    let [threads, rounds, listening @ ..] = &arguments[..] else { return Err("THREADS ROUNDS [PORT]...".into()) };
+    let [threads, rounds] = &arguments[..] else { return Err("THREADS ROUNDS".into()) };
     let (threads, rounds) = (usize::from(*threads), *rounds);
     let netns = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/proc/thread-self/ns/net")?);
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
     let range: Vec<u16> = range.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     let ephemeral = PortRange { low: range[0], high: range[1] };
-    let place = Place { netns: NetnsId(netns), listening: listening.to_vec(), ephemeral };
+    let place = Place { netns: NetnsId(netns), listening: listening()?, ephemeral };
 
     time("load", rounds, || Ok(format!("{:?}", BpfBackend::load(threads)?.method())))?;
     let mut backend = BpfBackend::load(threads)?;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chart::{self, Line};
 use super::measure::Cost;
-use super::{Holder, SKIPPED, Sockets, allow_descriptors, namespace, release_binary, this_program};
+use super::{Holder, SKIPPED, Sockets, allow_descriptors, namespace, release_binary, release_example, this_program};
 
 /// Services that the sockets in TIME_WAIT had been connected to.
 const TUPLES: usize = 20;
@@ -36,6 +36,9 @@ const EXPORTER: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 919);
 const PIPE: &str = "ss -tan | awk | sort | uniq -c";
 /// What does not come back at all with very many descriptors: run once, at the end of a row.
 const SLOW: &str = "ss -tanp";
+const BPF: &str = "tcproof sockets --backend bpf";
+/// What the work is split over beside one core: what the smallest machines have.
+const CORES: u32 = 2;
 
 #[derive(clap::Args)]
 pub(crate) struct CensusArgs {
@@ -61,6 +64,9 @@ pub(crate) struct CensusRowArgs {
     runs: u32,
     #[arg(long)]
     binary: String,
+    /// The example `census` of tcproof-bpf
+    #[arg(long)]
+    loaded: String,
 }
 
 /// What one size gave.
@@ -105,12 +111,14 @@ pub(crate) fn run(workspace: &Path, args: &CensusArgs) -> Result<ExitCode> {
         Some(binary) => fs::canonicalize(binary)?.display().to_string(),
         None => release_binary(workspace)?,
     };
+    let loaded = release_example(workspace, "census")?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     let mut rows = Vec::new();
     for sockets in &args.sockets {
         let mut row = this_program("bench-census-row")?;
         row.args(["--sockets", &sockets.to_string(), "--runs", &args.runs.to_string(), "--binary", &binary]);
+        row.args(["--loaded", &loaded]);
         let output = row.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
         let text = String::from_utf8(output.stdout)?;
         if output.status.code() == Some(i32::from(SKIPPED)) {
@@ -136,7 +144,7 @@ fn save(workspace: &Path, runs: u32, load: &str, rows: &[Row]) -> Result<()> {
     let cpus = std::thread::available_parallelism()?;
     let mut text = format!(
         "# Counting sockets, {date}\n\nLinux {}, {cpus} CPUs, release build. `cargo xtask bench census --runs {runs} --save`: every \
-         method once in each round, in a random\norder; medians of the whole process, from start to end. Of the sockets 60 % \
+         method once in each round, in a random\norder; medians of the whole process, from start to end; what is loaded already is measured within a process that goes on. Of the sockets 60 % \
          are open (both ends here, over loopback), 40 % in TIME_WAIT\nof {TUPLES} services. Times are of this machine, whose \
          load was {load} when this began: what others do there costs\nwall time, so the ratios of CPU time say more.\n",
         kernel.trim()
@@ -181,10 +189,13 @@ fn table(row: &Row) -> String {
         });
         let _ = writeln!(
             text,
-            "| `{}` | {more}{wall:.1} | {least:.1} | {:.1} | {more}{each:.0} | {:.1} | {ratio} |",
+            "| `{}` | {more}{wall:.1} | {least:.1} | {:.1} | {more}{each:.0} | {} | {ratio} |",
             name.replace('|', "\\|"),
             median(cpu_ms),
-            *peak_kib as f64 / 1024.0
+            match peak_kib {
+                0 => "-".into(),
+                kib => format!("{:.1}", *kib as f64 / 1024.0),
+            }
         );
     }
     for skipped in &row.skipped {
@@ -232,6 +243,8 @@ pub(crate) fn row(args: &CensusRowArgs) -> Result<ExitCode> {
     let _holder = Holder::start(Sockets { established: open, listening: 0, hurt: 0 })?;
 
     let (mut methods, mut skipped) = methods(&args.binary)?;
+    // Where the backend is refused, that is said once.
+    let has_bpf = methods.iter().any(|method| method.name == BPF);
     let exporter = Exporter::start();
     if let Err(why) = &exporter {
         skipped.push(format!("node_exporter: {why}"));
@@ -264,6 +277,11 @@ pub(crate) fn row(args: &CensusRowArgs) -> Result<ExitCode> {
                 (None, Err(_)) => {}
             }
         }
+        for threads in [1, CORES].into_iter().filter(|_| has_bpf) {
+            for (name, wall_ms, cpu_ms) in loaded(&args.loaded, threads)? {
+                note(&name, Cost { cpu_ms, wall_ms, peak_kib: 0, peak_is_bound: false, exit_code: 0 }, false);
+            }
+        }
         // The last look, while nothing has ended yet.
         states = check(&args.binary, &methods, open)?;
         longest = longest.max(begun.elapsed());
@@ -276,12 +294,51 @@ pub(crate) fn row(args: &CensusRowArgs) -> Result<ExitCode> {
     let (cost, code) = once(&["sh", "-c", &slow].map(String::from))?;
     note(SLOW, cost, code == 124);
 
+    let in_process =
+        LOADED.iter().map(|(_, name)| name).flat_map(|name| [1, CORES].map(|threads| on_cores(name, threads)));
+    methods.extend(in_process.map(|name| Method { name, command: vec![] }));
     methods.push(Method { name: SLOW.into(), command: vec![] });
     methods.push(Method { name: "node_exporter, tcpstat".into(), command: vec![] });
     let in_order = methods.iter().filter_map(|method| measured.remove(&method.name)).collect();
     let row = Row { sockets: args.sockets, states, methods: in_order, skipped };
     println!("{}", serde_json::to_string(&row)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the program for it, already loaded, takes within a process: work of the example `census`, and its name here. A
+/// walk that keeps nothing is the floor.
+const LOADED: [(&str, &str); 3] = [
+    ("walk", "eBPF, loaded: a bare walk"),
+    ("census", "eBPF, loaded: the census"),
+    (DESCRIPTORS, "eBPF, loaded: who holds what"),
+];
+/// One thread does it, whatever there is.
+const DESCRIPTORS: &str = "descriptors";
+
+fn on_cores(name: &str, threads: u32) -> String {
+    match threads {
+        1 => format!("{name}, one core"),
+        _ => format!("{name}, {threads} cores"),
+    }
+}
+
+/// Name, wall time and CPU time of each, in ms.
+fn loaded(example: &str, threads: u32) -> Result<Vec<(String, f64, f64)>> {
+    let output = Command::new(example).args([&threads.to_string(), "3"]).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{example}: {}", output.status);
+    let mut measured = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let mut fields = line.split('\t');
+        let (what, wall, cpu) = (fields.next().unwrap_or_default(), fields.next(), fields.next());
+        let Some((_, name)) = LOADED.iter().find(|(of, _)| *of == what) else { continue };
+        if what == DESCRIPTORS && threads > 1 {
+            continue;
+        }
+        let number = |field: Option<&str>| field.and_then(|field| field.parse().ok()).context("a number of ms");
+        measured.push((on_cores(name, threads), number(wall)?, number(cpu)?));
+    }
+    ensure!(!measured.is_empty(), "{example} measured nothing");
+    Ok(measured)
 }
 
 struct Method {
@@ -303,8 +360,8 @@ fn methods(binary: &str) -> Result<(Vec<Method>, Vec<String>)> {
         Method { name: "cat /proc/net/tcp".into(), command: shell("cat /proc/net/tcp") },
         Method { name: "tcproof sockets --backend netlink".into(), command: tcproof("netlink", &[]) },
         Method { name: "tcproof sockets --backend proc".into(), command: tcproof("proc", &[]) },
-        Method { name: "tcproof sockets --by process".into(), command: tcproof("netlink", &["--by", "process"]) },
-        Method { name: "tcproof sockets --backend bpf".into(), command: tcproof("bpf", &[]) },
+        Method { name: "tcproof sockets --by process".into(), command: tcproof("auto", &["--by", "process"]) },
+        Method { name: BPF.into(), command: tcproof("bpf", &[]) },
     ];
     let mut skipped = Vec::new();
     if Command::new("ss").arg("-V").stdout(Stdio::null()).status().is_err() {

@@ -118,14 +118,23 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
 
 /// Builds the binary that people run.
 pub(crate) fn release_binary(workspace: &Path) -> Result<String> {
+    release(workspace, &["-p", "tcproof"], "tcproof")
+}
+
+/// Builds an example of tcproof-bpf.
+fn release_example(workspace: &Path, name: &str) -> Result<String> {
+    release(workspace, &["-p", "tcproof-bpf", "--example", name], &format!("examples/{name}"))
+}
+
+fn release(workspace: &Path, what: &[&str], program: &str) -> Result<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--release", "-p", "tcproof"]).current_dir(workspace).status()?;
+    let status = Command::new(cargo).args(["build", "--release"]).args(what).current_dir(workspace).status()?;
     ensure!(status.success(), "cargo build --release failed");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), |dir| workspace.join(dir));
-    let binary = target.join("release/tcproof");
-    ensure!(binary.exists(), "the build left no {}", binary.display());
-    Ok(binary.to_str().context("the target folder's name is not UTF-8")?.into())
+    let program = target.join("release").join(program);
+    ensure!(program.exists(), "the build left no {}", program.display());
+    Ok(program.to_str().context("the target folder's name is not UTF-8")?.into())
 }
 
 /// Measures in a namespace of its own; nothing when that can't be made here.

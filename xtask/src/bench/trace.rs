@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 use rustix::process::geteuid;
 
 use super::census::date_of_day;
-use super::{namespace, this_program};
+use super::{namespace, release_example, this_program};
 
 /// Each has ports enough for so many connections, whatever is in TIME_WAIT.
 const DESTINATIONS: u32 = 200;
@@ -76,7 +76,7 @@ pub(crate) fn run(workspace: &Path, args: &TraceArgs) -> Result<ExitCode> {
         println!("SKIP: a network namespace of its own needs root");
         return Ok(ExitCode::SUCCESS);
     }
-    let probes = build(workspace)?;
+    let probes = release_example(workspace, "probes")?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     let mut worker = Worker::start(args.connections)?;
@@ -104,16 +104,6 @@ pub(crate) fn run(workspace: &Path, args: &TraceArgs) -> Result<ExitCode> {
         save(workspace, args, load, &text)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn build(workspace: &Path) -> Result<String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let arguments = ["build", "--release", "-p", "tcproof-bpf", "--example", "probes"];
-    let status = Command::new(cargo).args(arguments).current_dir(workspace).status()?;
-    ensure!(status.success(), "cargo build --release failed");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), |dir| workspace.join(dir));
-    Ok(target.join("release/examples/probes").to_str().context("the target folder's name is not UTF-8")?.into())
 }
 
 /// Something that is attached while this lives.
