@@ -11,6 +11,7 @@ use tcproof_core::Absent;
 pub const NEEDS: &str = "CAP_BPF and CAP_PERFMON, or root";
 /// Where the kernel's types are; without them no program can be fitted to it.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+const FILTER: &str = "a seccomp filter, most likely: this process runs under one";
 
 /// Why a program does not run. `Display` says it in words; [`Refused::log`] has the verifier's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Refused {
         /// What, as far as it can be told.
         by: String,
     },
-    /// The kernel has no bpf(2), or a filter of system calls says so.
+    /// The kernel has no bpf(2).
     NoSyscall,
     /// The kernel is too old.
     TooOld {
@@ -164,14 +165,19 @@ impl Place {
         }
     }
 
+    /// Whether nothing may read the kernel's memory, root included.
+    fn is_locked(&self) -> bool {
+        self.lockdown.as_deref() == Some("confidentiality")
+    }
+
     /// Who forbids what the capabilities allow.
     fn forbids(&self) -> String {
         if self.is_in_user_namespace {
             return "the user namespace: only capabilities of the initial one count".into();
         }
         match &self.lockdown {
-            Some(mode) if mode == "confidentiality" => "kernel lockdown (confidentiality)".into(),
-            _ if self.is_filtered => "a seccomp filter, most likely: this process runs under one".into(),
+            Some(mode) if self.is_locked() => format!("kernel lockdown ({mode})"),
+            _ if self.is_filtered => FILTER.into(),
             Some(mode) => format!("a security module, or kernel lockdown ({mode})"),
             None => "a security module".into(),
         }
@@ -193,6 +199,8 @@ fn lockdown_mode(text: &str) -> Option<String> {
 pub(crate) fn refusal(skeleton: &'static str, step: Step, errno: i32, log: String, place: &Place) -> Refused {
     let error = std::io::Error::from_raw_os_error(errno).to_string();
     match (step, errno) {
+        // Some filters play an older kernel.
+        (_, libc::ENOSYS) if place.is_filtered => Refused::Forbidden { by: FILTER.into() },
         (_, libc::ENOSYS) => Refused::NoSyscall,
         // One that lacks CAP_PERFMON alone gets EINVAL for a helper or EACCES for a pointer, not EPERM.
         (_, libc::EPERM | libc::EACCES) if !place.is_capable => Refused::Permission,
@@ -200,7 +208,8 @@ pub(crate) fn refusal(skeleton: &'static str, step: Step, errno: i32, log: Strin
         (Step::Map | Step::Loader | Step::Run, libc::EPERM | libc::EACCES) => {
             Refused::Forbidden { by: place.forbids() }
         }
-        (Step::Programs, libc::EPERM) if place.lockdown.as_deref() == Some("confidentiality") => {
+        // To the verifier the helpers that read the kernel's memory are not there then, which the loader needs as well.
+        (Step::Loader | Step::Programs, libc::EPERM | libc::EINVAL) if place.is_locked() => {
             Refused::Forbidden { by: place.forbids() }
         }
         // The loader is always the same to the verifier: what refuses it does not know its type.
@@ -247,9 +256,12 @@ mod tests {
             words(Step::Map, libc::EPERM, &filtered),
             "eBPF is forbidden here by a seccomp filter, most likely: this process runs under one"
         );
+        assert_eq!(words(Step::Map, libc::ENOSYS, &filtered), words(Step::Map, libc::EPERM, &filtered));
         let locked = Place { lockdown: Some("confidentiality".into()), ..capable() };
         let lockdown = "eBPF is forbidden here by kernel lockdown (confidentiality)";
         assert_eq!(words(Step::Programs, libc::EPERM, &locked), lockdown);
+        // Measured on 6.1 and 6.12.
+        assert_eq!(words(Step::Loader, libc::EINVAL, &locked), lockdown);
         let inner = Place { is_in_user_namespace: true, ..capable() };
         assert_eq!(
             words(Step::Map, libc::EPERM, &inner),

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tcproof_bpf::walk::Walk;
 use tcproof_bpf::{Refused, Skeleton, programs};
 use tcproof_core::Absent;
+use tcproof_lab::kit::machine;
 
 use common::{CHILD, alone, note, skip};
 
@@ -125,6 +126,32 @@ fn unprivileged() {
             // A kernel that could not load it with permission either.
             Absent::NotInKernel { .. } => {}
             other => panic!("{}: {other}", skeleton.name),
+        }
+    }
+}
+
+/// There is no way back but a reboot: only in a machine made for it, the last of its tests.
+#[test]
+fn a_locked_kernel_says_so() {
+    if let Err(why) = machine::require() {
+        return skip(&why);
+    }
+    const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+    if !Path::new(LOCKDOWN).exists() {
+        let at = "/sys/kernel/security";
+        rustix::mount::mount("securityfs", at, "securityfs", rustix::mount::MountFlags::empty(), None).unwrap();
+    }
+    if !Path::new(LOCKDOWN).exists() {
+        return skip("this kernel has no lockdown");
+    }
+    if !allowed() {
+        return;
+    }
+    fs::write(LOCKDOWN, "confidentiality").unwrap();
+    for skeleton in programs::ALL {
+        match skeleton.load().map(|_| ()) {
+            Err(Refused::Forbidden { by }) => assert!(by.contains("lockdown"), "{by}"),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -35,7 +35,7 @@ use table::{Cell, Column, render};
 /// Kernels and scenarios that are run where none are named: what CI has time for.
 const QUICK_KERNELS: &[&str] = &["6.1"];
 const QUICK_SCENARIOS: &[&str] =
-    &["accept-queue-paced", "knobs", "ebpf-load", "ebpf-census", "ebpf-trace", protocol::REBOOT];
+    &["accept-queue-paced", "knobs", "ebpf-load", "ebpf-census", "ebpf-trace", "ebpf-lockdown", protocol::REBOOT];
 
 /// Seconds for one scenario.
 const PATIENCE: u64 = 180;
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = PATIENCE, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
     /// Scenarios to run: of `tcproof lab list`, of the folder for machines, or `knobs`, which tests their table, or `ebpf-load`,
-    /// `ebpf-census` and `ebpf-trace`, which test those programs, or `reboot`, which cuts a machine's power in the midst of
+    /// `ebpf-census`, `ebpf-trace` and `ebpf-lockdown`, which test those programs, or `reboot`, which cuts a machine's power in the midst of
     /// changes
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,

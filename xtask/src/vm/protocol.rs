@@ -20,12 +20,13 @@ pub(crate) struct Test {
     pub(crate) only: Option<&'static str>,
 }
 
-/// The table of knobs, and the eBPF programs.
-pub(crate) const TESTS: [Test; 4] = [
+/// The table of knobs, and the eBPF programs. The last one locks the kernel down, which only its end undoes.
+pub(crate) const TESTS: [Test; 5] = [
     Test { name: "knobs", package: "tcproof-lab", target: "knobs", only: None },
     Test { name: "ebpf-load", package: "tcproof-bpf", target: "load", only: Some("every_skeleton_loads") },
     Test { name: "ebpf-census", package: "tcproof-bpf", target: "census", only: None },
     Test { name: "ebpf-trace", package: "tcproof-bpf", target: "trace", only: None },
+    Test { name: "ebpf-lockdown", package: "tcproof-bpf", target: "load", only: Some("a_locked_kernel_says_so") },
 ];
 
 impl Test {
