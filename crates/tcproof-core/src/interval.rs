@@ -11,7 +11,7 @@ use crate::flow::{FlowWatch, Flows};
 use crate::limits::margins::MISSED;
 use crate::reading::{Absent, Reading};
 use crate::snapshot::{Endpoint, Listener, Netns, NetnsId, Snapshot};
-use crate::trace::{Arrivals, Connects, Counted, Drops, Trace};
+use crate::trace::{Arrivals, Connects, Counted, Drops, Resent, Trace};
 
 /// Two snapshots of one host and the looks at its listeners between them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -306,6 +306,13 @@ impl<'a> NetnsChange<'a> {
     pub fn drops(&self) -> impl Iterator<Item = &'a Drops> + use<'a> {
         let id = self.id;
         let rows = self.interval.trace.drops.value().map_or(&[][..], |table| &table.rows);
+        rows.iter().filter(move |row| row.netns == id)
+    }
+
+    /// What became of its connections' segments, where a probe counted it.
+    pub fn resent(&self) -> impl Iterator<Item = &'a Resent> + use<'a> {
+        let id = self.id;
+        let rows = self.interval.trace.resent.value().map_or(&[][..], |table| &table.rows);
         rows.iter().filter(move |row| row.netns == id)
     }
 

@@ -15,7 +15,9 @@
 //!   tracking, socket backlogs and receive queues, in every namespace that can be seen.
 //! - Segments that the peer reports as duplicates (`dsack_dups`) were not lost.
 //! - Flows that live for less than the observation are not judged: RetransSegs of the namespace also counts SYNs and
-//!   SYN-ACKs, and without the flow nobody knows whether its path was full.
+//!   SYN-ACKs, and without the flow nobody knows whether its path was full. Where a probe counts what each connection sends
+//!   again (`tcp_retransmit_skb`), a finding says how much all connections with that address sent again, the short ones
+//!   among them: that is preferred to what the flows watched tell of how far it reaches.
 //!
 //! Causes: `path-loss` (between the two hosts, or inside the other one), `local-drops` (this host dropped them), `spurious`
 //! (at least half of them had arrived: a delay or a reordering was taken for a loss).
@@ -73,6 +75,7 @@ pub(super) static LIMIT: Limit = Limit {
     ],
     reads: &[
         "kfree_skb: QDISC_DROP (eBPF)",
+        "tcp_retransmit_skb (eBPF)",
         "tcpi_total_retrans",
         "tcpi_data_segs_out",
         "tcpi_dsack_dups",
@@ -354,6 +357,17 @@ fn finding(ns: &NetnsChange<'_>, cause: Cause, flows: &[&FlowWatch]) -> Option<F
             finding = finding.changed(reading, value as f64, "events", seconds);
         }
     }
+    let peer = watch.flow.remote.addr;
+    let resent = ns.resent().filter(|row| row.remote.addr == peer);
+    let (connections, data) =
+        resent.filter(|row| row.data > 0).fold((0_u64, 0_u64), |(n, sum), row| (n + 1, sum + row.data));
+    if data > 0 {
+        let is_short = ns.interval().trace.resent.value().is_some_and(|table| table.lost > 0);
+        let of = if is_short { "at least of" } else { "of" };
+        let noun = if connections == 1 { "connection" } else { "connections" };
+        let reading = format!("tcp_retransmit_skb, {of} {connections} {noun} with {peer}");
+        finding = finding.changed(reading, data as f64, "segments", ns.interval().seconds());
+    }
     for drops in &drops {
         finding = finding.changed(&*drops.place, drops.count as f64, "packets", ns.interval().seconds());
     }
@@ -486,10 +500,12 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 mod tests {
     use alloc::collections::BTreeMap;
 
-    use super::super::testing::{Host, MSS, Stream, assert_clear, remedies, the_finding, unknowns};
+    use super::super::testing::{Host, MSS, OWN, Stream, assert_clear, endpoint, remedies, the_finding, unknowns};
     use super::*;
+    use crate::finding::Evidence;
     use crate::reading::Absent;
-    use crate::snapshot::{CaState, Link, LinkStats, Qdisc, SoftnetCpu};
+    use crate::snapshot::{CaState, Link, LinkStats, NetnsId, Qdisc, SoftnetCpu};
+    use crate::trace::{Counted, Resent};
 
     /// Over 50 ms, one segment lost every half second, the window cut to ever other heights.
     fn losing() -> Stream {
@@ -651,6 +667,35 @@ mod tests {
             *flows = Reading::Absent(Absent::not_in_kernel("tcp_info"));
         }
         assert_eq!(unknowns(&LIMIT, &Host::of(interval)), ["flows of own"]);
+    }
+
+    #[test]
+    fn short_connections_with_the_same_address_are_told_by_the_probe() {
+        let row = |netns: u64, remote: &str, data| Resent {
+            netns: NetnsId(netns),
+            local: endpoint("10.0.0.2:443"),
+            remote: endpoint(remote),
+            data,
+            syn: 9,
+            resets: 0,
+            aborted: 0,
+        };
+        let rows = [
+            row(OWN.0, "10.0.0.9:5000", 8),
+            row(OWN.0, "10.0.0.9:5001", 30),
+            row(OWN.0, "10.0.0.9:5002", 0),
+            row(OWN.0, "10.0.0.8:5001", 500),
+            row(OWN.0 + 1, "10.0.0.9:5001", 500),
+        ];
+        let told = |lost| {
+            let rows = rows.to_vec();
+            let host = host(losing(), 0).trace(|trace| trace.resent = Reading::Present(Counted { rows, lost }));
+            let evidence = the_finding(&LIMIT, &host).evidence;
+            let of_probe = |one: &&Evidence| one.reading.starts_with("tcp_retransmit_skb");
+            evidence.iter().find(of_probe).map(|one| (one.reading.clone(), one.value)).unwrap()
+        };
+        assert_eq!(told(0), ("tcp_retransmit_skb, of 2 connections with 10.0.0.9".into(), 38.0));
+        assert_eq!(told(1).0, "tcp_retransmit_skb, at least of 2 connections with 10.0.0.9");
     }
 
     #[test]
