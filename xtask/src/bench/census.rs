@@ -36,6 +36,7 @@ const EXPORTER: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 919);
 const PIPE: &str = "ss -tan | awk | sort | uniq -c";
 /// What does not come back at all with very many descriptors: run once, at the end of a row.
 const SLOW: &str = "ss -tanp";
+const FLOOR: &str = "ss -Htan dport = :9, which shows none";
 const BPF: &str = "tcproof sockets --backend bpf";
 /// What the work is split over beside one core: what the smallest machines have.
 const CORES: u32 = 2;
@@ -357,6 +358,8 @@ fn methods(binary: &str) -> Result<(Vec<Method>, Vec<String>)> {
     };
     let mut methods = vec![
         Method { name: PIPE.into(), command: shell("ss -tan | awk '{print $1}' | sort | uniq -c") },
+        // What sock_diag's walk costs by itself on this machine: nobody uses that port here.
+        Method { name: FLOOR.into(), command: shell("ss -Htan dport = :9") },
         Method { name: "cat /proc/net/tcp".into(), command: shell("cat /proc/net/tcp") },
         Method { name: "tcproof sockets --backend netlink".into(), command: tcproof("netlink", &[]) },
         Method { name: "tcproof sockets --backend proc".into(), command: tcproof("proc", &[]) },
@@ -366,7 +369,7 @@ fn methods(binary: &str) -> Result<(Vec<Method>, Vec<String>)> {
     let mut skipped = Vec::new();
     if Command::new("ss").arg("-V").stdout(Stdio::null()).status().is_err() {
         skipped.push("ss: not installed (Debian package iproute2)".into());
-        methods.retain(|method| method.name != PIPE);
+        methods.retain(|method| ![PIPE, FLOOR].contains(&&*method.name));
     }
     let bpf = Command::new(binary).args(&tcproof("bpf", &[])[1..]).output()?;
     if !bpf.status.success() {
