@@ -39,11 +39,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::throttle::{self, in_bytes};
-use super::{Detected, Limit, SocketSet, unknown, whose};
+use super::{Detected, Limit, SocketSet, owners_of, unknown, whose};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
 use crate::flow::FlowWatch;
-use crate::interval::{Interval, NetnsChange};
-use crate::snapshot::Snapshot;
+use crate::interval::{Interval, ListenerWatch, NetnsChange};
+use crate::snapshot::{Endpoint, Snapshot};
 
 /// Segments that wait for a locked socket.
 pub(super) static LIMIT: Limit = Limit {
@@ -90,6 +90,25 @@ fn culprit<'a>(ns: &NetnsChange<'a>, dropped: u64) -> Option<&'a FlowWatch> {
     ((alone && waits) || drops(worst) as f64 >= dropped as f64 * MOST).then_some(worst)
 }
 
+/// Who listens where a connection came in: of one that has ended, nobody else tells whose it was.
+fn listener<'a>(ns: &NetnsChange<'a>, watch: &FlowWatch) -> Option<&'a ListenerWatch> {
+    let local = watch.flow.local;
+    let is_its = |at: Endpoint| at.port == local.port && (at.addr == local.addr || at.addr.is_unspecified());
+    ns.listeners().filter(|_| watch.gone).find(|listener| is_its(listener.last.local))
+}
+
+/// The flow, with its owners or those of its listener.
+fn subject(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Subject {
+    let mut subject = throttle::subject(ns, watch, 0);
+    if let Subject::Flow { owners, .. } = &mut subject
+        && owners.is_empty()
+        && let Some(listener) = listener(ns, watch)
+    {
+        *owners = owners_of(&ns.interval().after, listener.last.inode);
+    }
+    subject
+}
+
 /// The port that most of them were for, and how many of all, where a probe saw it.
 fn by_port(ns: &NetnsChange<'_>) -> Option<(u16, u64, u64)> {
     let rows = || ns.drops().filter(|row| LIMIT.drop_reasons().any(|reason| reason == row.reason));
@@ -101,7 +120,9 @@ fn owners_wanted(_: &Snapshot, interval: Option<&Interval>) -> SocketSet {
     let mut wanted = SocketSet::new();
     for ns in interval.into_iter().flat_map(Interval::namespaces) {
         let dropped = ns.counter(DROPPED).value().copied().filter(|dropped| *dropped > 0);
-        wanted.extend(dropped.and_then(|dropped| culprit(&ns, dropped)).map(|watch| (ns.id, watch.flow.inode)));
+        let Some(watch) = dropped.and_then(|dropped| culprit(&ns, dropped)) else { continue };
+        let inodes = [Some(watch.flow.inode), listener(&ns, watch).map(|listener| listener.last.inode)];
+        wanted.extend(inodes.into_iter().flatten().map(|inode| (ns.id, inode)));
     }
     wanted
 }
@@ -141,7 +162,7 @@ fn finding(ns: &NetnsChange<'_>, dropped: u64) -> Finding {
         cause: "owner-busy".into(),
         confidence: Confidence::Proven,
         subject: match culprit {
-            Some(watch) => throttle::subject(ns, watch, 0),
+            Some(watch) => subject(ns, watch),
             None => Subject::Netns { netns: ns.name().into() },
         },
         summary: format!(
@@ -211,7 +232,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Host, OWN, Stream, assert_clear, remedies, the_finding, unknowns, verdict};
+    use super::super::testing::{Host, Listen, OWN, Stream, assert_clear, remedies, the_finding, unknowns, verdict};
     use super::*;
     use crate::reading::Reading;
     use crate::trace::{Counted, Drops};
@@ -242,6 +263,22 @@ mod tests {
         ");
         let ns = host.interval().namespaces().next().expect("one namespace");
         assert_eq!(ruled_out(&ns), None);
+    }
+
+    #[test]
+    fn whose_a_connection_was_that_has_ended_its_listener_tells() {
+        let host = |flow: Stream| {
+            let host = Host::new().grew(DROPPED, 100).flow(flow);
+            host.listener(Listen::at("0.0.0.0:80").pid(7)).process(7, "sink", 9, 1024)
+        };
+        let of = |host: &Host| {
+            let ns = host.interval().namespaces().next().unwrap();
+            let watch = ns.watched_flows().next().unwrap();
+            listener(&ns, watch).is_some()
+        };
+        let (gone, alive) = (host(dropping("10.0.0.2:80").gone()), host(dropping("10.0.0.2:80")));
+        assert_eq!((of(&gone), of(&alive), of(&host(dropping("10.0.0.2:81").gone()))), (true, false, false));
+        assert_eq!(whose(&the_finding(&LIMIT, &gone).subject), "sink");
     }
 
     #[test]

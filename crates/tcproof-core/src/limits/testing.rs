@@ -580,6 +580,12 @@ impl Stream {
         Self { watch }
     }
 
+    /// It ended within the window.
+    pub(crate) fn gone(mut self) -> Self {
+        self.watch.gone = true;
+        self
+    }
+
     /// All the looks at it.
     pub(crate) fn into_watch(self) -> FlowWatch {
         self.watch
