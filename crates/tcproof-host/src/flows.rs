@@ -192,9 +192,23 @@ impl Watch {
         self.seen().filter(|watch| watch.flow.inode != 0 && is_unread(&watch.last())).map(|watch| watch.flow.inode)
     }
 
-    /// What was seen; nothing where there was nothing to see.
-    pub(crate) fn finish(self) -> Option<Reading<Flows>> {
-        self.flows.map(Reading::from)
+    /// What was seen since this was last asked for; nothing where there was nothing to see. Those that have ended are
+    /// watched no more.
+    pub(crate) fn take_looks(&mut self) -> Option<Reading<Flows>> {
+        let seen = match self.flows.as_mut()? {
+            Ok(flows) => {
+                let rest = |watch: &FlowWatch| FlowWatch { samples: Vec::new(), ..watch.clone() };
+                let rest = Flows { watched: flows.watched.iter().map(rest).collect(), established: flows.established, by_rate: flows.by_rate, idle: flows.idle.clone() };
+                Ok(std::mem::replace(flows, rest))
+            }
+            Err(why) => Err(why.clone()),
+        };
+        if let Some(Ok(flows)) = &mut self.flows {
+            let mut kept = flows.watched.iter().map(|watch| !watch.gone);
+            self.devices.retain(|_| kept.next().unwrap_or(false));
+            flows.watched.retain(|watch| !watch.gone);
+        }
+        Some(seen.into())
     }
 }
 
