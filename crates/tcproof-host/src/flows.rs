@@ -22,7 +22,7 @@ use crate::namespace::{AF_INET, AF_INET6};
 /// Up to so many open connections, a dump with `tcp_info` (0.6 µs each) is taken.
 const CENSUS: u64 = 131_072;
 /// Connections chosen by each measure, over all namespaces.
-const EACH: usize = 16;
+pub(crate) const EACH: usize = 16;
 /// What is chosen by.
 const MEASURES: usize = 6;
 /// Connections watched, over all namespaces and choices.
@@ -59,11 +59,13 @@ pub(crate) struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Choice<K> {
     first: [Vec<(u64, K, Candidate)>; MEASURES],
+    each: usize,
 }
 
-impl<K> Default for Choice<K> {
-    fn default() -> Self {
-        Self { first: Default::default() }
+impl<K> Choice<K> {
+    /// For so many by each measure.
+    pub(crate) fn of(each: usize) -> Self {
+        Self { first: Default::default(), each }
     }
 }
 
@@ -74,7 +76,7 @@ impl<K: Copy + Ord> Choice<K> {
             if measure == 0 {
                 continue;
             }
-            if first.len() < EACH {
+            if first.len() < self.each {
                 first.push((measure, place, candidate()));
             } else if let Some(least) = first.iter_mut().min_by_key(|(measure, ..)| *measure)
                 && least.0 < measure
@@ -307,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_first_of_every_measure_are_chosen_and_never_more() {
-        let mut choice = Choice::default();
+        let mut choice = Choice::of(EACH);
         for n in 1..=100_000_u64 {
             choice.offer(1, [n, 100_001 - n, 0, 0, 0, 0], || candidate(n));
         }
@@ -321,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_does_nothing_is_not_chosen() {
-        let mut choice = Choice::default();
+        let mut choice = Choice::of(EACH);
         choice.offer(1, [0; MEASURES], || candidate(1));
         assert!(choice.finish().is_empty());
     }

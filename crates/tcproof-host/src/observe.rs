@@ -109,15 +109,18 @@ impl Watcher {
             unseen: found.unseen,
             ports: options.ports,
             sample_every: SAMPLE_EVERY,
+            flows_each: flows::EACH,
             stop: None,
             next_choice: start.now(),
         };
         Ok(Self { watch, scope: options.scope.clone(), ports: options.ports, last: None })
     }
 
-    /// Looks at the chosen flows less often than ten times a second.
-    pub fn sample_every(&mut self, time: Duration) {
-        self.watch.sample_every = time.max(SAMPLE_EVERY);
+    /// Looks at fewer flows, so many by each of the six measures, and less often than ten times a second: for whoever keeps
+    /// what was seen.
+    pub fn few_flows(&mut self, each: usize, every: Duration) {
+        self.watch.flows_each = each;
+        self.watch.sample_every = every.max(SAMPLE_EVERY);
     }
 
     /// Ends a window early once this is set.
@@ -246,6 +249,8 @@ struct Watch {
     /// [`Options::ports`].
     ports: bool,
     sample_every: Duration,
+    /// Flows chosen by each measure.
+    flows_each: usize,
     /// Set when the window is to end at once.
     stop: Option<Arc<AtomicBool>>,
     /// When flows may be chosen again: what that costs is spread over windows, however short they are.
@@ -392,7 +397,7 @@ impl Watch {
 
     /// Returns the sockets whose readers do not keep up.
     fn choose_flows(&mut self, before: &Snapshot) -> SocketSet {
-        let mut choice = flows::Choice::default();
+        let mut choice = flows::Choice::of(self.flows_each);
         for (id, diag, flows) in seeing(&mut self.places) {
             flows.offer(diag, before.namespaces.get(&id), id, &mut choice);
         }

@@ -75,9 +75,11 @@ impl Diff<'_> {
                         said = n + 1;
                     }
                     put(self.out, came.len() as u128);
+                    let mut before = was.values().last();
                     for (key, node) in came {
                         put_text(self.out, key);
-                        node.write(self.out);
+                        follow(before, node, self.out);
+                        before = Some(node);
                     }
                 }
                 // Those that left are not numbered any more.
@@ -112,7 +114,7 @@ impl Diff<'_> {
     }
 }
 
-/// Writes one more of a list: by what it differs from the one before, which is most often of the same make.
+/// Writes one more of a list or a map: by what it differs from the one before, which is most often of the same make.
 fn follow(before: Option<&Node>, node: &Node, out: &mut Vec<u8>) {
     match before.filter(|before| before.is_like(node)) {
         Some(before) => {
@@ -167,6 +169,9 @@ impl Apply<'_, '_> {
             }
             (SHAPE, Node::Map(map)) => {
                 let keys: Vec<String> = map.keys().cloned().collect();
+                // One that left may be what those that came are told by.
+                let last = map.values().last().cloned();
+                self.bytes.spend(last.as_ref().map_or(0, Node::count))?;
                 let mut n = 0_usize;
                 for _ in 0..self.bytes.length()? {
                     let gap = usize::try_from(self.bytes.number()?).ok();
@@ -175,9 +180,11 @@ impl Apply<'_, '_> {
                     map.remove(key);
                     n += 1;
                 }
-                let mut came = Vec::new();
+                let mut came: Vec<(String, Node)> = Vec::new();
                 for _ in 0..self.bytes.length()? {
-                    came.push((self.bytes.text()?, Node::read(self.bytes)?));
+                    let key = self.bytes.text()?;
+                    let node = self.followed(came.last().map(|(_, node)| node).or(last.as_ref()))?;
+                    came.push((key, node));
                 }
                 self.advance()?;
                 self.children(node)?;
@@ -190,19 +197,7 @@ impl Apply<'_, '_> {
                 let length = usize::try_from(self.bytes.number()?).map_err(|_| "a length".to_string())?;
                 let mut came: Vec<Node> = Vec::new();
                 for _ in list.len()..length {
-                    let node = match self.bytes.byte()? {
-                        0 => Node::read(self.bytes)?,
-                        _ => {
-                            let length = self.bytes.length()?;
-                            let changes = self.bytes.take(length)?;
-                            let before = came.last().or(list.last());
-                            let mut node = before.cloned().ok_or("one before it in the list")?;
-                            // What is copied counts as what is read.
-                            self.bytes.spend(node.count())?;
-                            self.bytes.within(changes, |bytes| apply_from(&mut node, bytes))?;
-                            node
-                        }
-                    };
+                    let node = self.followed(came.last().or(list.last()))?;
                     came.push(node);
                 }
                 list.truncate(length);
@@ -215,6 +210,20 @@ impl Apply<'_, '_> {
             }
             _ => Err(format!("a change that value {} can take, found kind {kind}", self.at - 1)),
         }
+    }
+
+    /// What [`follow`] wrote.
+    fn followed(&mut self, before: Option<&Node>) -> Result<Node, String> {
+        if self.bytes.byte()? == 0 {
+            return Node::read(self.bytes);
+        }
+        let length = self.bytes.length()?;
+        let changes = self.bytes.take(length)?;
+        let mut node = before.ok_or("one before it")?.clone();
+        // What is copied counts as what is read.
+        self.bytes.spend(node.count())?;
+        self.bytes.within(changes, |bytes| apply_from(&mut node, bytes))?;
+        Ok(node)
     }
 
     fn children(&mut self, node: &mut Node) -> Result<(), String> {

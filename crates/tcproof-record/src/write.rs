@@ -1,5 +1,7 @@
 //! Turns steps into records. Who writes them to a file writes each by one write(2), and says so when that failed.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::delta::diff;
@@ -61,6 +63,7 @@ impl Recorder {
         let too_large = |what: String| Error::TooLarge { what };
         let value = serde_json::to_value(&step.interval).map_err(|error| too_large(error.to_string()))?;
         let mut tree = Node::from(value);
+        for_each_list_of_flows(&mut tree, keyed);
         if let Some(redactor) = &self.redactor {
             redactor.redact(&mut tree);
         }
@@ -97,6 +100,48 @@ impl Recorder {
     }
 }
 
-pub(crate) fn interval(tree: Node) -> Result<tcproof_core::Interval, String> {
+/// Calls `change` with the watched flows of each namespace.
+fn for_each_list_of_flows(tree: &mut Node, change: impl Fn(&mut Node)) {
+    fn within<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
+        if let Node::Map(map) = node { map.get_mut(key) } else { None }
+    }
+    let Some(Node::Map(places)) = within(tree, "looks").and_then(|looks| within(looks, "flows")) else { return };
+    for flows in places.values_mut() {
+        if let Some(watched) = within(flows, "present").and_then(|flows| within(flows, "watched")) {
+            change(watched);
+        }
+    }
+}
+
+/// Flows by their cookies: in a list, one that comes or goes would change the place of all others, and a delta be as large
+/// as they all are. They are read back in the order of their cookies.
+fn keyed(watched: &mut Node) {
+    let Node::List(flows) = watched else { return };
+    let cookie = |node: &Node| match node {
+        Node::Map(watch) => match watch.get("flow") {
+            Some(Node::Map(flow)) => flow.get("cookie").cloned(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let named = flows.iter().map(|node| match cookie(node) {
+        Some(Node::Int(cookie)) => Some((format!("{cookie:020}"), node.clone())),
+        _ => None,
+    });
+    let named: Option<BTreeMap<_, _>> = named.collect();
+    if let Some(named) = named.filter(|named| named.len() == flows.len()) {
+        *watched = Node::Map(named);
+    }
+}
+
+fn listed(watched: &mut Node) {
+    if let Node::Map(flows) = watched {
+        *watched = Node::List(std::mem::take(flows).into_values().collect());
+    }
+}
+
+/// What a tree says.
+pub(crate) fn interval(mut tree: Node) -> Result<tcproof_core::Interval, String> {
+    for_each_list_of_flows(&mut tree, listed);
     serde_json::from_value(Value::from(tree)).map_err(|error| format!("expected an interval: {error}"))
 }

@@ -1,6 +1,6 @@
 //! `tcproof record`: watch again and again, and append each window to a file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
-use tcproof_core::{Interval, State, Verdict, diagnose};
+use tcproof_core::{Interval, Reading, State, Verdict, diagnose};
 use tcproof_host::{Options, Root, Watcher, allow_many_files};
 use tcproof_record::{Error, Header, Recorder, Redactor, Step, summary};
 use tcproof_report::record as report;
@@ -25,6 +25,10 @@ use crate::cli::{OutputArgs, RecordArgs, RecordOn};
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// Kept before and after something is found.
 const AROUND: Duration = Duration::from_secs(60);
+/// Flows chosen by each measure: a quarter of what check looks at. They are most of what a record of a busy host holds …
+const FLOWS: usize = 4;
+/// … and so are the looks at them: two a second, of which a window of five seconds has enough to judge a flow by.
+const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// What is judged, to know whether something is found.
 const JUDGED: Duration = Duration::from_secs(5);
 
@@ -62,13 +66,14 @@ pub(crate) fn run(args: &RecordArgs, output: &OutputArgs) -> anyhow::Result<Exit
         Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
     let mut watcher = Watcher::open(&options, since_boot())?;
     watcher.stop_on(Arc::clone(&stop));
-    // A few looks at each flow in every record: a window of five seconds has enough to judge it by.
-    watcher.sample_every((args.every / 2).min(Duration::from_millis(500)));
+    watcher.few_flows(FLOWS, (args.every / 2).min(SAMPLE_EVERY));
+    let mut known = BTreeSet::new();
     let mut file = Output::open(path, args)?;
     let mut flight = args.on.map(Flight::new);
     let begun = Instant::now();
     while !stop.load(Ordering::Relaxed) && args.length.is_none_or(|length| begun.elapsed() < length) {
-        let interval = watcher.step_on(args.every, &mut |_| ());
+        let mut interval = watcher.step_on(args.every, &mut |_| ());
+        known = thin(&mut interval, &known);
         let wall_ms = jiff::Timestamp::now().as_millisecond();
         let step = Step { wall_ms, mono: interval.after.at, interval };
         match &mut flight {
@@ -77,6 +82,23 @@ pub(crate) fn run(args: &RecordArgs, output: &OutputArgs) -> anyhow::Result<Exit
         }
     }
     file.finish()
+}
+
+/// Drops the first look at a flow that was looked at when the window before ended; returns those of this one.
+fn thin(interval: &mut Interval, known: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let mut seen = BTreeSet::new();
+    for flows in interval.looks.flows.values_mut() {
+        let Reading::Present(flows) = flows else { continue };
+        // Their order says nothing, and a recording has none of its own.
+        flows.watched.sort_by_key(|watch| watch.flow.cookie);
+        for watch in &mut flows.watched {
+            seen.insert(watch.flow.cookie);
+            if known.contains(&watch.flow.cookie) && watch.samples.len() > 2 {
+                watch.samples.remove(0);
+            }
+        }
+    }
+    seen
 }
 
 fn since_boot() -> Duration {
