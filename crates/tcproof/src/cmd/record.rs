@@ -25,8 +25,8 @@ use crate::cli::{OutputArgs, RecordArgs, RecordOn};
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// Kept before and after something is found.
 const AROUND: Duration = Duration::from_secs(60);
-/// Flows chosen by each measure: a quarter of what check looks at. They are most of what a record of a busy host holds …
-const FLOWS: usize = 4;
+/// Flows chosen by each measure: check looks at five times as many. They are most of what a record of a busy host holds …
+const FLOWS: usize = 3;
 /// … and so are the looks at them: two a second, of which a window of five seconds has enough to judge a flow by.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// What is judged, to know whether something is found.
