@@ -89,14 +89,15 @@ pub fn json(listing: &Listing<'_>) -> String {
 /// For people.
 pub fn text(listing: &Listing<'_>, style: &Style) -> String {
     let mut screen = Screen::new(style);
-    let mut row = |title: &str, text: String| screen.row(&[Cell::new(Role::Heading, title, MARGIN)], Role::Plain, &text);
+    let mut row =
+        |title: &str, text: String| screen.row(&[Cell::new(Role::Heading, title, MARGIN)], Role::Plain, &text);
     let redacted = if listing.redacted { ", redacted" } else { "" };
     row("host", format!("{}, Linux {}{redacted}", listing.host, listing.kernel));
     row("time", span(listing.first_ms, listing.last_ms));
     let each = listing.bytes.checked_div(listing.records).map(|each| format!(", {each} a record")).unwrap_or_default();
     row("records", format!("{} in {}{each}", listing.records, bind(&count(listing.bytes, "byte"))));
     if listing.gaps > 0 {
-        let gaps = count(listing.gaps, "time");
+        let gaps = plain(listing.gaps, "time");
         row("gaps", format!("nothing was recorded {gaps}, for {:.1} s together", listing.gap_seconds));
     }
     if listing.clock_steps > 0 {
@@ -107,7 +108,7 @@ pub fn text(listing: &Listing<'_>, style: &Style) -> String {
     }
     let left = listing.lost.saturating_sub(listing.losses.len() as u64);
     if left > 0 {
-        row("lost", format!("{left} more parts"));
+        row("lost", plain(left, "more part"));
     }
     screen.finish()
 }
@@ -118,7 +119,17 @@ pub fn header(place: &Place, window: Duration) -> String {
     let begun_ms = ended_ms.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
     let redacted = if *redacted { "redacted " } else { "" };
     let cut = if *is_cut { "; shorter than asked for: nothing is recorded before it" } else { "" };
-    format!("{redacted}recording of {}: {}, {}{cut}", sanitize(host), span(begun_ms, *ended_ms), count(*records, "record"))
+    format!(
+        "{redacted}recording of {}: {}, {}{cut}",
+        sanitize(host),
+        span(begun_ms, *ended_ms),
+        plain(*records, "record")
+    )
+}
+
+/// Also for lines that are not wrapped.
+fn plain(n: u64, what: &str) -> String {
+    count(n, what).replace('\u{a0}', " ")
 }
 
 /// A line of its own.
@@ -140,8 +151,11 @@ pub fn span(first_ms: i64, last_ms: i64) -> String {
 /// What is lost, and from when to when.
 pub fn loss(loss: &Loss) -> String {
     let what = match (loss.bytes, loss.records) {
-        (0, records) => format!("{} missing", count(records, "record")),
-        (bytes, records) => format!("{} damaged at byte {}, {} lost", count(bytes, "byte"), loss.at, count(records, "record")),
+        (0, records) => format!("{} missing", plain(records, "record")),
+        (bytes, records) => {
+            let at = loss.at;
+            format!("{} damaged at byte {at}, {} lost", plain(bytes, "byte"), plain(records, "record"))
+        }
     };
     match (loss.from_ms, loss.to_ms) {
         (Some(from), Some(to)) => format!("{what}, {}", span(from, to)),
@@ -185,14 +199,20 @@ mod tests {
             clock_steps: 1,
             lost: 3,
             losses: vec![
-                Loss { at: 5000, bytes: 1, records: 7, from_ms: Some(1_796_000_010_000), to_ms: Some(1_796_000_018_000) },
+                Loss {
+                    at: 5000,
+                    bytes: 1,
+                    records: 7,
+                    from_ms: Some(1_796_000_010_000),
+                    to_ms: Some(1_796_000_018_000),
+                },
                 Loss { at: 999_990, bytes: 10, records: 1, from_ms: Some(1_796_003_700_000), to_ms: None },
             ],
             ..Listing::default()
         };
-        insta::assert_snapshot!(text(&listing, &Style::default()), @"");
-        insta::assert_snapshot!(json(&listing), @"");
+        insta::assert_snapshot!(text(&listing, &Style::default()));
+        insta::assert_snapshot!(json(&listing));
         let place = Place { host: "web".into(), redacted: true, ended_ms: 1_796_000_005_000, records: 3, is_cut: true };
-        insta::assert_snapshot!(header(&place, Duration::from_secs(3)), @"");
+        insta::assert_snapshot!(header(&place, Duration::from_secs(3)));
     }
 }

@@ -699,8 +699,9 @@ fn at(text: &str) -> Result<At, String> {
         };
     }
     let time: Result<jiff::Timestamp, _> = text.parse();
-    time.map(|time| At::Wall(time.as_millisecond()))
-        .map_err(|_| "expected a time before the recording's end such as -3m, or one such as 2026-12-01T14:05:00Z".into())
+    time.map(|time| At::Wall(time.as_millisecond())).map_err(|_| {
+        "expected a time before the recording's end such as -3m, or one such as 2026-12-01T14:05:00Z".into()
+    })
 }
 
 /// A knob of the table, by its key or its path.
