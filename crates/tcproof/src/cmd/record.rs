@@ -402,7 +402,7 @@ mod tests {
         assert!((39..=41).contains(&around[0]) && around.last() >= Some(&160), "{around:?}");
         assert!(around.windows(2).all(|pair| pair[1] == pair[0] + 1), "{around:?}");
         assert!(around.last() <= Some(&165), "{around:?}");
-        let twice = kept(RecordOn::Near, &[100, 130, 300]);
+        let twice = kept(RecordOn::Limiting, &[100, 130, 300]);
         assert!(twice.windows(2).filter(|pair| pair[1] != pair[0] + 1).count() == 1, "{twice:?}");
         assert!(twice.contains(&190) && !twice.contains(&200) && twice.contains(&241), "{twice:?}");
     }
