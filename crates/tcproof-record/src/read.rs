@@ -369,6 +369,7 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
     source.seek(SeekFrom::Start(from))?;
     let mut reader = Reader::resumed(header, source, from);
     let mut found: Option<Window> = None;
+    let mut longer = None;
     while let Some(entry) = reader.next()? {
         let Entry::Step(step) = entry else { continue };
         if step.mono > end {
@@ -377,10 +378,12 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
         // Half of it at least.
         let middle = step.mono.saturating_sub(step.interval.window() / 2);
         if middle < begin {
+            // Where each record is longer than the window, the one that it ends in is the best there is.
+            longer = (step.mono > begin).then_some(step);
             continue;
         }
         let Step { wall_ms, interval, .. } = *step;
-        let alone = |interval| Window { interval, ended_ms: wall_ms, records: 1, is_cut: false };
+        let alone = |interval| alone(wall_ms, interval);
         found = Some(match found.take() {
             None => alone(interval),
             Some(mut known) => match known.interval.and_then(interval) {
@@ -390,5 +393,11 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
             },
         });
     }
+    let found = found.or_else(|| longer.map(|step| alone(step.wall_ms, step.interval)));
     Ok(found.map(|window| Window { is_cut: window.interval.window() < length.mul_f64(0.8), ..window }))
+}
+
+/// A window of one record.
+fn alone(ended_ms: i64, interval: Interval) -> Window {
+    Window { interval, ended_ms, records: 1, is_cut: false }
 }
