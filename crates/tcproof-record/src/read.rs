@@ -350,7 +350,23 @@ pub struct Window {
 pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> Result<Option<Window>, Error> {
     source.seek(SeekFrom::Start(0))?;
     let (header, at) = Header::read(&mut source)?;
+    // The last record that ended by then, and whether the time asked for is near it or within the next one.
+    let mut last = None;
+    let mut is_within = false;
+    {
+        let mut scan = Scan::new(&mut source, at);
+        while let (_, Some((frame, _))) = scan.next()? {
+            if frame.mono > end {
+                is_within = frame.mono.saturating_sub(frame.span) <= end;
+                break;
+            }
+            last = Some(frame.mono);
+        }
+    }
+    let Some(last) = last.filter(|last| is_within || end - *last < length) else { return Ok(None) };
+    let end = last;
     let begin = end.saturating_sub(length);
+    source.seek(SeekFrom::Start(at))?;
     // The last record before it that holds everything.
     let mut from = at;
     {
