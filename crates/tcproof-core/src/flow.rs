@@ -1,5 +1,6 @@
 //! Connections over the window: the few that were chosen, with every look at them.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,28 @@ pub struct Flows {
     pub idle: IdleFlows,
 }
 
+impl Flows {
+    /// Looks at one flow that are kept when intervals are joined; beyond that every second one is dropped.
+    pub const SAMPLES: usize = 400;
+    /// Flows that are kept when intervals are joined; beyond that no further ones are taken up.
+    pub const WATCHED: usize = 4_096;
+
+    /// Joins what was seen from here on. What was idle is that of the start.
+    pub(crate) fn and_then(&mut self, next: Self) {
+        self.established = next.established;
+        self.by_rate &= next.by_rate;
+        let places: BTreeMap<u64, usize> =
+            self.watched.iter().enumerate().map(|(at, watch)| (watch.flow.cookie, at)).collect();
+        for watch in next.watched {
+            match places.get(&watch.flow.cookie) {
+                Some(at) => self.watched[*at].and_then(watch),
+                None if self.watched.len() < Self::WATCHED => self.watched.push(watch),
+                None => {}
+            }
+        }
+    }
+}
+
 /// One connection and the looks at it, oldest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowWatch {
@@ -35,6 +58,22 @@ impl FlowWatch {
     /// A watch with its first look.
     pub fn new(flow: Flow, sample: FlowSample) -> Self {
         Self { flow, samples: alloc::vec![sample], gone: false }
+    }
+
+    /// Joins the looks from here on.
+    fn and_then(&mut self, next: Self) {
+        let at = self.last().at;
+        self.samples.extend(next.samples.into_iter().filter(|sample| sample.at > at));
+        self.gone = next.gone;
+        while self.samples.len() > Flows::SAMPLES {
+            let last = self.samples.len() - 1;
+            let mut at = 0;
+            // The first and the last are what rates are taken from.
+            self.samples.retain(|_| {
+                at += 1;
+                (at - 1) % 2 == 0 || at - 1 == last
+            });
+        }
     }
 
     /// The first look.
@@ -129,6 +168,25 @@ mod tests {
         assert!(once.sent_rate() == 0.0 && once.seconds() == 0.0);
         once.samples.clear();
         assert!(once.sent_rate() == 0.0 && once.min_rtt().is_none());
+    }
+
+    #[test]
+    fn looks_are_joined_and_thinned_and_the_first_and_the_last_stay() {
+        let part = |from: u64, to: u64| {
+            let mut part = watch();
+            let sample = part.first();
+            let at = |ms| FlowSample { at: core::time::Duration::from_millis(ms), bytes_acked: ms, ..sample };
+            part.samples = (from..=to).map(at).collect();
+            Flows { watched: alloc::vec![part], ..Flows::default() }
+        };
+        let mut joined = part(0, 50);
+        joined.and_then(part(50, 99));
+        assert_eq!(joined, part(0, 99));
+        joined.and_then(part(100, 1_001));
+        let seen = &joined.watched[0];
+        assert!(seen.samples.len() <= Flows::SAMPLES && seen.samples.len() > Flows::SAMPLES / 3);
+        assert_eq!((seen.first().bytes_acked, seen.last().bytes_acked), (0, 1_001));
+        assert!(seen.samples.is_sorted_by_key(|sample| sample.at));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What changed between two snapshots, and what the listeners looked like in between.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -69,6 +71,9 @@ pub struct ListenerWatch {
     pub at: Duration,
     /// Start of the pause that is under way, if one is.
     pause_since: Option<Duration>,
+    /// How long the pause lasted that was under way at the first look: to join it with what came before.
+    #[serde(default)]
+    first_pause: Duration,
 }
 
 impl ListenerWatch {
@@ -92,6 +97,7 @@ impl ListenerWatch {
             since: at,
             at,
             pause_since: None,
+            first_pause: Duration::ZERO,
             last: listener,
         };
         watch.count();
@@ -111,10 +117,59 @@ impl ListenerWatch {
         self.pause_since = if now == 0 || now < was { None } else { self.pause_since.or(Some(self.at)) };
         if let Some(start) = self.pause_since {
             self.longest_pause = self.longest_pause.max(at.saturating_sub(start));
+            if start == self.since {
+                self.first_pause = at.saturating_sub(start);
+            }
         }
         self.at = at;
         self.last = listener;
         self.count();
+    }
+
+    /// Joins what was seen of the same listener from here on. Where the last look is the next watch's first one it counts
+    /// once, and the result is that of one watch.
+    pub(crate) fn and_then(&mut self, next: Self) {
+        let is_shared = next.since == self.at;
+        if next.since < self.at {
+            return;
+        }
+        if is_shared {
+            let Listener { queue, backlog, .. } = self.last;
+            // A recording may say anything.
+            self.looks = self.looks.saturating_sub(1);
+            self.full = self.full.saturating_sub(u32::from(queue > backlog));
+            self.over_half = self.over_half.saturating_sub(u32::from(u64::from(queue) * 2 > u64::from(backlog)));
+            self.empty = self.empty.saturating_sub(u32::from(queue == 0));
+            self.sum = self.sum.saturating_sub(u64::from(queue));
+        }
+        self.longest_pause = self.longest_pause.max(next.longest_pause);
+        let goes_on = is_shared && next.first_pause > Duration::ZERO;
+        let start = self.pause_since.filter(|_| goes_on);
+        if is_shared && self.since == self.at {
+            self.first_pause = next.first_pause;
+        }
+        if let Some(start) = start {
+            self.longest_pause =
+                self.longest_pause.max(next.since.saturating_add(next.first_pause).saturating_sub(start));
+            if start == self.since {
+                self.first_pause = next.since.saturating_add(next.first_pause).saturating_sub(start);
+            }
+        }
+        self.pause_since = match (next.pause_since, start) {
+            (Some(since), Some(start)) if since == next.since => Some(start),
+            (None, _) if is_shared && next.since == next.at => self.pause_since,
+            (since, _) => since,
+        };
+        self.looks = self.looks.saturating_add(next.looks);
+        self.full = self.full.saturating_add(next.full);
+        self.over_half = self.over_half.saturating_add(next.over_half);
+        self.empty = self.empty.saturating_add(next.empty);
+        self.sum = self.sum.saturating_add(next.sum);
+        self.shrank = self.shrank.saturating_add(next.shrank);
+        self.longest = self.longest.max(next.longest);
+        self.fastest_growth = self.fastest_growth.max(next.fastest_growth);
+        self.at = next.at;
+        self.last = next.last;
     }
 
     fn count(&mut self) {
@@ -226,6 +281,55 @@ impl Interval {
 }
 
 impl Interval {
+    /// Whether another interval begins with the snapshot that this one ends with.
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        self.after.at == next.before.at && next.before.at <= next.after.at
+    }
+
+    /// Joins the interval that follows: one watch over both, with at most [`Flows::SAMPLES`] looks at each flow. One that
+    /// does not follow is refused and given back.
+    ///
+    /// # Errors
+    /// See [`Interval::is_followed_by`].
+    pub fn and_then(&mut self, next: Self) -> Result<(), Box<Self>> {
+        if !self.is_followed_by(&next) {
+            return Err(Box::new(next));
+        }
+        // Whoever turned up meanwhile was first read then.
+        for (pid, process) in next.before.processes {
+            self.before.processes.entry(pid).or_insert(process);
+        }
+        for (inode, pids) in next.before.owners {
+            self.before.owners.entry(inode).or_insert(pids);
+        }
+        for (id, watches) in next.looks.listeners {
+            let known = self.looks.listeners.entry(id).or_default();
+            for (cookie, watch) in watches {
+                match known.entry(cookie) {
+                    Entry::Occupied(mut known) => known.get_mut().and_then(watch),
+                    Entry::Vacant(place) => {
+                        place.insert(watch);
+                    }
+                }
+            }
+        }
+        for (id, flows) in next.looks.flows {
+            match (self.looks.flows.entry(id), flows) {
+                (Entry::Vacant(place), flows) => {
+                    place.insert(flows);
+                }
+                (Entry::Occupied(mut known), flows) => match (known.get_mut(), flows) {
+                    (Reading::Present(known), Reading::Present(flows)) => known.and_then(flows),
+                    (known @ Reading::Present(_), absent) => *known = absent,
+                    (Reading::Absent(_), _) => {}
+                },
+            }
+        }
+        self.trace.and_then(next.trace);
+        self.after = next.after;
+        Ok(())
+    }
+
     /// Gives up probes that saw nothing of what the counters of these namespaces have plenty of: an attached probe that is
     /// never called would pass for a quiet host.
     pub fn give_up_blind_probes(&mut self) {
@@ -407,6 +511,7 @@ mod tests {
     use super::*;
     use crate::snapshot::Protocol;
     use core::net::Ipv4Addr;
+    use proptest::prelude::{prop_assert_eq, proptest};
 
     fn listener(queue: u32, drops: u32) -> Listener {
         Listener {
@@ -445,6 +550,49 @@ mod tests {
         assert!((seen.fastest_growth - 30.0).abs() < 1e-9);
         assert_eq!(seen.shrank, 2);
         assert_eq!(watch(&[0, 0, 0]).longest_pause, Duration::ZERO);
+    }
+
+    proptest! {
+        /// Wherever a watch is cut in two, the look at the cut being the last of one and the first of the other.
+        #[test]
+        fn halves_of_a_watch_join_to_what_one_watch_gives(
+            queues in proptest::collection::vec(0_u32..8, 2..40),
+            cuts in proptest::collection::btree_set(0_usize..40, 0..5),
+        ) {
+            let ms = |n: usize| Duration::from_millis(n as u64 * 100);
+            let part = |range: core::ops::RangeInclusive<usize>| {
+                let first = *range.start();
+                let mut watch = ListenerWatch::new(listener(queues[first], first as u32), ms(first), false);
+                range.skip(1).for_each(|n| watch.look(listener(queues[n], n as u32), ms(n)));
+                watch
+            };
+            let last = queues.len() - 1;
+            let mut from = 0;
+            let mut joined: Option<ListenerWatch> = None;
+            for cut in cuts.into_iter().filter(|cut| *cut < last).chain([last]) {
+                let next = part(from..=cut);
+                from = cut;
+                match &mut joined {
+                    Some(joined) => joined.and_then(next),
+                    None => joined = Some(next),
+                }
+            }
+            prop_assert_eq!(joined, Some(part(0..=last)));
+        }
+    }
+
+    #[test]
+    fn intervals_join_where_one_ends_with_what_the_other_begins_with() {
+        let whole = crate::limits::testing::Host::new().grew("TcpExt.ListenDrops", 10);
+        let whole = whole.listener(crate::limits::testing::Listen::at("0.0.0.0:80").drops(0, 10)).interval().clone();
+        let mut middle = whole.after.clone();
+        middle.at = Duration::from_secs(2);
+        let mut first = Interval { before: whole.before.clone(), after: middle.clone(), ..Interval::default() };
+        let second = Interval { before: middle, ..whole.clone() };
+        assert!(second.clone().and_then(first.clone()).is_err());
+        first.and_then(second).unwrap();
+        assert_eq!(first, whole);
+        assert_eq!(first.window(), Duration::from_secs(5));
     }
 
     #[test]

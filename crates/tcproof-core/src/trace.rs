@@ -3,6 +3,7 @@
 //!
 //! They count from shortly after the window's start until shortly before its end: at most as much as the counters.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -60,6 +61,54 @@ impl Trace {
         keep(&mut self.memory, |row| is_wanted(row.netns));
     }
 
+    /// Adds what was counted from here on.
+    pub(crate) fn and_then(&mut self, next: Self) {
+        self.connects.add(
+            next.connects,
+            |row| (row.netns, row.source, row.destination, row.pid),
+            |sum, row| {
+                sum.tried = sum.tried.saturating_add(row.tried);
+                sum.refused = sum.refused.saturating_add(row.refused);
+            },
+        );
+        self.arrivals.add(
+            next.arrivals,
+            |row| (row.netns, row.port, row.cookie),
+            |sum, row| {
+                sum.arrived = sum.arrived.saturating_add(row.arrived);
+                sum.queued = sum.queued.saturating_add(row.queued);
+                sum.full = sum.full.saturating_add(row.full);
+                sum.longest = sum.longest.max(row.longest);
+            },
+        );
+        self.drops.add(
+            next.drops,
+            |row| (row.netns, row.port, row.reason.clone()),
+            |sum, row| {
+                sum.packets = sum.packets.saturating_add(row.packets);
+            },
+        );
+        self.resent.add(
+            next.resent,
+            |row| (row.netns, row.local, row.remote),
+            |sum, row| {
+                sum.data = sum.data.saturating_add(row.data);
+                sum.syn = sum.syn.saturating_add(row.syn);
+                sum.resets = sum.resets.saturating_add(row.resets);
+                sum.aborted = sum.aborted.saturating_add(row.aborted);
+            },
+        );
+        self.memory.add(
+            next.memory,
+            |row| row.netns,
+            |sum, row| {
+                sum.beyond = sum.beyond.saturating_add(row.beyond);
+                sum.within = sum.within.saturating_add(row.within);
+                sum.most_pages = sum.most_pages.max(row.most_pages);
+            },
+        );
+    }
+
     /// Whether a connect(2) that found no port can't have been missed.
     pub fn saw_all_connects(&self) -> bool {
         self.connects.value().is_some_and(|table| table.lost == 0)
@@ -73,6 +122,29 @@ pub struct Counted<T> {
     pub rows: Vec<T>,
     /// Events that it had no room for.
     pub lost: u64,
+}
+
+impl<T: Ord> Reading<Counted<T>> {
+    /// Adds the rows of the time that followed; one that was not counted throughout is not counted.
+    fn add<K: Ord>(&mut self, next: Self, key: impl Fn(&T) -> K, add: impl Fn(&mut T, T)) {
+        /// More rows than any probe's table has room for.
+        const MOST: usize = 65_536;
+        let (sum, next) = match (&mut *self, next) {
+            (Self::Present(sum), Self::Present(next)) => (sum, next),
+            (Self::Present(_), absent) => return *self = absent,
+            (Self::Absent(_), _) => return,
+        };
+        let places: BTreeMap<K, usize> = sum.rows.iter().enumerate().map(|(at, row)| (key(row), at)).collect();
+        sum.lost = sum.lost.saturating_add(next.lost);
+        for row in next.rows {
+            match places.get(&key(&row)) {
+                Some(at) => add(&mut sum.rows[*at], row),
+                None if sum.rows.len() < MOST => sum.rows.push(row),
+                None => sum.lost = sum.lost.saturating_add(1),
+            }
+        }
+        sum.rows.sort_unstable();
+    }
 }
 
 impl<T> Default for Counted<T> {
@@ -170,4 +242,28 @@ pub struct MemoryRefusals {
     pub within: u64,
     /// The most that all sockets together had at one of those times, in pages.
     pub most_pages: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_adds_up_row_by_row_and_what_was_not_counted_throughout_is_not() {
+        let drops = |rows: &[(u16, u64)], lost| {
+            let row = |(port, packets): &(u16, u64)| Drops {
+                netns: NetnsId(1),
+                port: *port,
+                reason: "X".into(),
+                packets: *packets,
+            };
+            let drops = Reading::Present(Counted { rows: rows.iter().map(row).collect(), lost });
+            Trace { drops, ..Trace::default() }
+        };
+        let mut sum = drops(&[(80, 2), (443, 1)], 1);
+        sum.and_then(drops(&[(22, 5), (80, 3)], 2));
+        assert_eq!(sum, drops(&[(22, 5), (80, 5), (443, 1)], 3));
+        sum.and_then(Trace::default());
+        assert_eq!(sum, Trace::default());
+    }
 }

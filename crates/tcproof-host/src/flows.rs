@@ -22,7 +22,7 @@ use crate::namespace::{AF_INET, AF_INET6};
 /// Up to so many open connections, a dump with `tcp_info` (0.6 µs each) is taken.
 const CENSUS: u64 = 131_072;
 /// Connections chosen by each measure, over all namespaces.
-const EACH: usize = 16;
+pub(crate) const EACH: usize = 16;
 /// What is chosen by.
 const MEASURES: usize = 6;
 /// Connections watched, over all namespaces and choices.
@@ -59,11 +59,13 @@ pub(crate) struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Choice<K> {
     first: [Vec<(u64, K, Candidate)>; MEASURES],
+    each: usize,
 }
 
-impl<K> Default for Choice<K> {
-    fn default() -> Self {
-        Self { first: Default::default() }
+impl<K> Choice<K> {
+    /// For so many by each measure.
+    pub(crate) fn of(each: usize) -> Self {
+        Self { first: Default::default(), each }
     }
 }
 
@@ -74,7 +76,7 @@ impl<K: Copy + Ord> Choice<K> {
             if measure == 0 {
                 continue;
             }
-            if first.len() < EACH {
+            if first.len() < self.each {
                 first.push((measure, place, candidate()));
             } else if let Some(least) = first.iter_mut().min_by_key(|(measure, ..)| *measure)
                 && least.0 < measure
@@ -192,9 +194,28 @@ impl Watch {
         self.seen().filter(|watch| watch.flow.inode != 0 && is_unread(&watch.last())).map(|watch| watch.flow.inode)
     }
 
-    /// What was seen; nothing where there was nothing to see.
-    pub(crate) fn finish(self) -> Option<Reading<Flows>> {
-        self.flows.map(Reading::from)
+    /// What was seen since this was last asked for; nothing where there was nothing to see. Those that have ended are
+    /// watched no more.
+    pub(crate) fn take_looks(&mut self) -> Option<Reading<Flows>> {
+        let seen = match self.flows.as_mut()? {
+            Ok(flows) => {
+                let rest = |watch: &FlowWatch| FlowWatch { samples: Vec::new(), ..watch.clone() };
+                let rest = Flows {
+                    watched: flows.watched.iter().map(rest).collect(),
+                    established: flows.established,
+                    by_rate: flows.by_rate,
+                    idle: flows.idle.clone(),
+                };
+                Ok(std::mem::replace(flows, rest))
+            }
+            Err(why) => Err(why.clone()),
+        };
+        if let Some(Ok(flows)) = &mut self.flows {
+            let mut kept = flows.watched.iter().map(|watch| !watch.gone);
+            self.devices.retain(|_| kept.next().unwrap_or(false));
+            flows.watched.retain(|watch| !watch.gone);
+        }
+        Some(seen.into())
     }
 }
 
@@ -293,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_first_of_every_measure_are_chosen_and_never_more() {
-        let mut choice = Choice::default();
+        let mut choice = Choice::of(EACH);
         for n in 1..=100_000_u64 {
             choice.offer(1, [n, 100_001 - n, 0, 0, 0, 0], || candidate(n));
         }
@@ -307,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_does_nothing_is_not_chosen() {
-        let mut choice = Choice::default();
+        let mut choice = Choice::of(EACH);
         choice.offer(1, [0; MEASURES], || candidate(1));
         assert!(choice.finish().is_empty());
     }

@@ -2,6 +2,8 @@
 //! called for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,33 +77,124 @@ pub fn observe(
             }),
         };
     }
-    let found = netns::find(&root, &options.scope)?;
-    let places =
-        found.targets.into_iter().map(|target| Place { target, diag: None, flows: flows::Watch::default() }).collect();
-    let mut watch = Watch { root: &root, start: Instant::now(), places, unseen: found.unseen, ports: options.ports };
+    Ok(Watcher::begin(root, options, Duration::ZERO)?.step(options.window, probes, progress))
+}
 
-    probes.load();
-    let mut interval = Interval::default();
-    interval.before = watch.snapshot(&mut interval.looks, None);
-    let wanted = sockets_of_interest(&interval.before, None);
-    watch.find_owners(&mut interval.before, &wanted, &BTreeMap::new(), &[]);
-    // Within the two snapshots, so that no probe counts what the counters do not.
-    probes.attach();
-    watch.look_on(&mut interval.before, options.window, &mut interval.looks, progress);
-    interval.trace = probes.detach();
-    interval.trace.keep(|netns| interval.before.namespaces.contains_key(&netns));
-    // Who was refused a port is told with what the ports are in use for, whatever the cheap counters say.
-    watch.ports |= interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
-    interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
-    interval.after.unseen = std::mem::take(&mut watch.unseen);
-    interval.give_up_blind_probes();
-    let wanted = sockets_of_interest(&interval.after, Some(&interval));
-    let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
-    let made_in = flows::made_in(seen);
-    // Those that held something at the start, before all others.
-    let first: Vec<Pid> = interval.before.processes.keys().copied().collect();
-    watch.find_owners(&mut interval.after, &wanted, &made_in, &first);
-    Ok(interval)
+/// Watches one window after the other, without a gap: what one ends with is what the next begins with.
+pub struct Watcher {
+    watch: Watch,
+    scope: Scope,
+    ports: bool,
+    /// The last window's end, and its listeners.
+    last: Option<(Snapshot, Looks)>,
+}
+
+impl Watcher {
+    /// Gets ready to watch the live host. Its snapshots' times begin with `at`.
+    ///
+    /// # Errors
+    /// Only when what is asked for does not exist.
+    pub fn open(options: &Options, at: Duration) -> Result<Self, Error> {
+        Self::begin(Root::with_proc(&options.root)?, options, at)
+    }
+
+    fn begin(root: Root, options: &Options, at: Duration) -> Result<Self, Error> {
+        let found = netns::find(&root, &options.scope)?;
+        let start = Start { at, since: Instant::now() };
+        let places = found.targets.into_iter().map(Place::new).collect();
+        let watch = Watch {
+            root,
+            start,
+            places,
+            unseen: found.unseen,
+            ports: options.ports,
+            sample_every: SAMPLE_EVERY,
+            flows_each: flows::EACH,
+            stop: None,
+            next_choice: start.now(),
+        };
+        Ok(Self { watch, scope: options.scope.clone(), ports: options.ports, last: None })
+    }
+
+    /// Looks at fewer flows, so many by each of the six measures, and less often than ten times a second: for whoever keeps
+    /// what was seen.
+    pub fn few_flows(&mut self, each: usize, every: Duration) {
+        self.watch.flows_each = each;
+        self.watch.sample_every = every.max(SAMPLE_EVERY);
+    }
+
+    /// Ends a window early once this is set.
+    pub fn stop_on(&mut self, stop: Arc<AtomicBool>) {
+        self.watch.stop = Some(stop);
+    }
+
+    /// Watches for the window.
+    fn step(&mut self, window: Duration, probes: &mut dyn Probes, progress: &mut dyn FnMut(Progress)) -> Interval {
+        let watch = &mut self.watch;
+        watch.ports = self.ports;
+        probes.load();
+        let mut interval = Interval::default();
+        match self.last.take() {
+            None => {
+                interval.before = watch.snapshot(&mut interval.looks, None);
+                let wanted = sockets_of_interest(&interval.before, None);
+                watch.find_owners(&mut interval.before, &wanted, &BTreeMap::new(), &[]);
+            }
+            Some((before, looks)) => {
+                (interval.before, interval.looks) = (before, looks);
+                watch.find_places(&self.scope);
+                watch.start_flows();
+            }
+        }
+        // Within the two snapshots, so that no probe counts what the counters do not.
+        probes.attach();
+        watch.look_on(&mut interval.before, window, &mut interval.looks, progress);
+        interval.trace = probes.detach();
+        interval.trace.keep(|netns| interval.before.namespaces.contains_key(&netns));
+        // Who was refused a port is told with what the ports are in use for, whatever the cheap counters say.
+        watch.ports |=
+            interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
+        interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
+        interval.after.unseen = std::mem::take(&mut watch.unseen);
+        interval.give_up_blind_probes();
+        let wanted = sockets_of_interest(&interval.after, Some(&interval));
+        let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
+        let made_in = flows::made_in(seen);
+        // Those that held something at the start, before all others.
+        let first: Vec<Pid> = interval.before.processes.keys().copied().collect();
+        watch.find_owners(&mut interval.after, &wanted, &made_in, &first);
+        interval
+    }
+
+    /// Watches for the window, after which another one follows. Without probes.
+    pub fn step_on(&mut self, window: Duration, progress: &mut dyn FnMut(Progress)) -> Interval {
+        let interval = self.step(window, &mut NoProbes, progress);
+        let mut looks = Looks::default();
+        for (id, ns) in &interval.after.namespaces {
+            let watches = interval.looks.listeners.get(id);
+            let goes_on = |listener: &Listener| {
+                let at = watches?.get(&listener.cookie)?.at;
+                Some((listener.cookie, ListenerWatch::new(listener.clone(), at, false)))
+            };
+            let listeners = ns.listeners.value().into_iter().flatten().filter_map(goes_on).collect();
+            looks.listeners.insert(*id, listeners);
+        }
+        self.last = Some((interval.after.clone(), looks));
+        interval
+    }
+}
+
+/// The clock of the snapshots.
+#[derive(Clone, Copy)]
+struct Start {
+    at: Duration,
+    since: Instant,
+}
+
+impl Start {
+    fn now(self) -> Duration {
+        self.at + self.since.elapsed()
+    }
 }
 
 /// What a directory that no kernel stands behind shows: one reading, which is both ends.
@@ -130,6 +223,12 @@ struct Place {
     flows: flows::Watch,
 }
 
+impl Place {
+    fn new(target: Target) -> Self {
+        Self { target, diag: None, flows: flows::Watch::default() }
+    }
+}
+
 /// The places whose sockets can be seen.
 fn seeing(places: &mut [Place]) -> impl Iterator<Item = (NetnsId, &mut Diag, &mut flows::Watch)> {
     places.iter_mut().filter_map(|place| match &mut place.diag {
@@ -138,24 +237,58 @@ fn seeing(places: &mut [Place]) -> impl Iterator<Item = (NetnsId, &mut Diag, &mu
     })
 }
 
-struct Watch<'a> {
-    root: &'a Root,
-    start: Instant,
+struct Watch {
+    root: Root,
+    start: Start,
     places: Vec<Place>,
     unseen: Vec<Unseen>,
     /// [`Options::ports`].
     ports: bool,
+    sample_every: Duration,
+    /// Flows chosen by each measure.
+    flows_each: usize,
+    /// Set when the window is to end at once.
+    stop: Option<Arc<AtomicBool>>,
+    /// When flows may be chosen again: what that costs is spread over windows, however short they are.
+    next_choice: Duration,
 }
 
-impl Watch<'_> {
+impl Watch {
+    /// Takes up namespaces that are new, and leaves those that are gone.
+    fn find_places(&mut self, scope: &Scope) {
+        // One that was named and is gone: nothing is left to be watched.
+        let found = netns::find(&self.root, scope).unwrap_or_default();
+        self.unseen.extend(found.unseen);
+        let mut known: BTreeMap<NetnsId, Place> =
+            std::mem::take(&mut self.places).into_iter().map(|place| (place.target.id, place)).collect();
+        let places = found.targets.into_iter().map(|target| match known.remove(&target.id) {
+            // The way in stays open, so the number can't have gone to another namespace.
+            Some(mut place) => {
+                place.target.pids = target.pids;
+                place
+            }
+            None => Place::new(target),
+        });
+        self.places = places.collect();
+    }
+
+    /// Chooses anew, where that may be done yet.
+    fn start_flows(&mut self) {
+        let now = self.start.now();
+        if now + SAMPLE_EVERY >= self.next_choice {
+            self.next_choice = now;
+            self.places.iter_mut().for_each(|place| place.flows = flows::Watch::default());
+        }
+    }
+
     /// Visits every place and reads everything.
     fn snapshot(&mut self, looks: &mut Looks, before: Option<&Snapshot>) -> Snapshot {
-        let mut snapshot = Snapshot { at: self.start.elapsed(), host: system::host(self.root), ..Snapshot::default() };
+        let mut snapshot = Snapshot { at: self.start.now(), host: system::host(&self.root), ..Snapshot::default() };
         let mut refused = Vec::new();
         // A thread of its own: entering a namespace can't be taken back without the right to enter the old one.
         thread::scope(|scope| {
             scope.spawn(|| {
-                snapshot.system = system::read(self.root, netns::is_initial(self.root));
+                snapshot.system = system::read(&self.root, netns::is_initial(&self.root));
                 let mut to_ask = path::ASKED;
                 for place in &mut self.places {
                     if let Err(why) = place.target.enter() {
@@ -165,20 +298,20 @@ impl Watch<'_> {
                     let id = place.target.id;
                     let looks = looks.listeners.entry(id).or_default();
                     let ns_before = before.and_then(|before| before.namespaces.get(&id));
-                    let mut ns = place.visit(self.root, self.start, looks, (&snapshot.system, self.ports), ns_before);
-                    ns.links = path::links(self.root, place.target.own, ns_before, &mut to_ask).into();
-                    if !place.target.own && netns::is_initial(self.root) {
-                        snapshot.system = system::read(self.root, true);
+                    let mut ns = place.visit(&self.root, self.start, looks, (&snapshot.system, self.ports), ns_before);
+                    ns.links = path::links(&self.root, place.target.own, ns_before, &mut to_ask).into();
+                    if !place.target.own && netns::is_initial(&self.root) {
+                        snapshot.system = system::read(&self.root, true);
                     }
                     if ns.sockets.ports.value().is_some() {
-                        snapshot.processes.extend(processes(self.root, &ns.pids));
+                        snapshot.processes.extend(processes(&self.root, &ns.pids));
                     }
                     snapshot.namespaces.insert(id, ns);
                 }
             });
         });
         let places = self.places.iter().map(|place| (place.target.id, &*place.target.pids));
-        snapshot.system.cgroups = cgroup_memory::read(self.root, places);
+        snapshot.system.cgroups = cgroup_memory::read(&self.root, places);
         self.unseen.append(&mut refused);
         // What can't be entered now won't be entered at the end.
         self.places.retain(|place| place.diag.is_some());
@@ -194,8 +327,10 @@ impl Watch<'_> {
         progress: &mut dyn FnMut(Progress),
     ) {
         let (start, mut taken, mut reported) = (Instant::now(), 0, None);
-        let sample_every = (window / SAMPLES_AT_MOST).max(SAMPLE_EVERY);
-        let (mut next_look, mut next_choice, mut next_sample) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let sample_every = (window / SAMPLES_AT_MOST).max(self.sample_every);
+        let begun = self.start.now();
+        let (mut next_look, mut next_sample) = (Duration::ZERO, Duration::ZERO);
+        let mut next_choice = self.next_choice.saturating_sub(begun);
         loop {
             let elapsed = start.elapsed();
             if reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_EVERY) {
@@ -208,7 +343,7 @@ impl Watch<'_> {
                     looks: taken,
                 });
             }
-            if elapsed >= window {
+            if elapsed >= window || self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 break;
             }
             if elapsed >= next_look {
@@ -232,11 +367,12 @@ impl Watch<'_> {
             let next = next_look.min(next_choice).min(next_sample).min(window);
             thread::sleep(next.saturating_sub(start.elapsed()));
         }
+        self.next_choice = begun + next_choice;
         self.look_at_flows();
         for place in &mut self.places {
             let flows = match &place.diag {
                 Some(Err(why)) => Some(Reading::Absent(why.clone())),
-                _ => std::mem::take(&mut place.flows).finish(),
+                _ => place.flows.take_looks(),
             };
             looks.flows.extend(flows.map(|flows| (place.target.id, flows)));
         }
@@ -248,7 +384,7 @@ impl Watch<'_> {
         let start = self.start;
         for (id, diag, _) in seeing(&mut self.places) {
             let known = looks.listeners.entry(id).or_default();
-            let at = start.elapsed();
+            let at = start.now();
             // A look that fails is one look less; the one at the end says why.
             let _ = namespace::listeners(diag, |listener| look(known, listener, at, true));
         }
@@ -257,12 +393,12 @@ impl Watch<'_> {
 
     /// Returns the sockets whose readers do not keep up.
     fn choose_flows(&mut self, before: &Snapshot) -> SocketSet {
-        let mut choice = flows::Choice::default();
+        let mut choice = flows::Choice::of(self.flows_each);
         for (id, diag, flows) in seeing(&mut self.places) {
             flows.offer(diag, before.namespaces.get(&id), id, &mut choice);
         }
         let watched = self.places.iter().map(|place| place.flows.watched()).sum();
-        let at = self.start.elapsed();
+        let at = self.start.now();
         flows::choose(seeing(&mut self.places), choice, watched, at);
         // A process that was looked at before is not looked at again: its first reading is the one to compare with.
         let unread = seeing(&mut self.places).flat_map(|(id, _, flows)| flows.unread().map(move |inode| (id, inode)));
@@ -272,7 +408,7 @@ impl Watch<'_> {
     fn look_at_flows(&mut self) {
         let start = self.start;
         for (_, diag, flows) in seeing(&mut self.places) {
-            flows.look(diag, start.elapsed());
+            flows.look(diag, start.now());
         }
     }
 
@@ -285,8 +421,8 @@ impl Watch<'_> {
     ) {
         if !wanted.is_empty() {
             // Read anew: workers may have been forked since the start.
-            let pids = netns::pids(self.root);
-            process::find_owners(self.root, snapshot, wanted, &pids, made_in, first);
+            let pids = netns::pids(&self.root);
+            process::find_owners(&self.root, snapshot, wanted, &pids, made_in, first);
         }
     }
 }
@@ -296,14 +432,14 @@ impl Place {
     fn visit(
         &mut self,
         root: &Root,
-        start: Instant,
+        start: Start,
         looks: &mut BTreeMap<u64, ListenerWatch>,
         (system, ports): (&System, bool),
         before: Option<&Netns>,
     ) -> Netns {
         let diag = self.diag.get_or_insert_with(Diag::open);
         let mut listeners = Vec::new();
-        let at = start.elapsed();
+        let at = start.now();
         let looked = match diag {
             Ok(diag) => namespace::listeners(diag, |listener| listeners.push(listener)).map(|()| diag),
             Err(why) => Err(why.clone()),

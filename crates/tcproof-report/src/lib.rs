@@ -10,6 +10,7 @@ pub mod lint;
 pub mod page;
 pub mod path;
 pub mod plan;
+pub mod record;
 mod sanitize;
 pub mod sockets;
 pub mod states;

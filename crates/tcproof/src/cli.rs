@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show where packets pass, wait and are dropped in this host, stage by stage
     Path(PathArgs),
+    /// Record what check looks at, again and again, into one file: for check --from FILE
+    Record(RecordArgs),
     /// Count sockets: by state, namespace, listener, destination, process and control group
     Sockets(SocketsArgs),
     /// Explain a limit, a knob, a counter or a rule: what it is, what it proves, what to do
@@ -229,6 +231,12 @@ pub(crate) struct CheckArgs {
     /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     pub(crate) root: PathBuf,
+    /// Judge a recording (tcproof record) instead: its last 5s, or those --at and --for say
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["netns", "root"])]
+    pub(crate) from: Option<PathBuf>,
+    /// With --from: the end of the window, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
+    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
+    pub(crate) at: Option<At>,
     /// From which state on to exit with 12 or 13
     #[arg(long, value_enum, default_value_t, value_name = "STATE")]
     pub(crate) fail_on: FailOn,
@@ -243,6 +251,59 @@ pub(crate) struct CheckArgs {
     pub(crate) verbose: bool,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
+}
+
+/// `record`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The recording: appended to if it is one of this host since it booted, else begun anew beside the old one
+    #[arg(short, long, value_name = "FILE", required_unless_present = "list")]
+    pub(crate) output: Option<PathBuf>,
+    /// Say what is in a recording, and record nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "every", "length", "on", "redact", "netns"])]
+    pub(crate) list: Option<PathBuf>,
+    /// How long each record watches, such as 1s, 500ms or 10s (100ms to 1h)
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = window)]
+    pub(crate) every: Duration,
+    /// How long to record (none: until SIGINT or SIGTERM)
+    #[arg(long = "for", value_name = "TIME", value_parser = long_time)]
+    pub(crate) length: Option<Duration>,
+    /// A new file is begun before this one is larger
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
+    pub(crate) max_size: u64,
+    /// A new file is begun before this one holds more time than this, such as 12h or 7d
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = long_time)]
+    pub(crate) max_age: Duration,
+    /// Old files to keep: FILE.1 is the newest of them
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(0..=999))]
+    pub(crate) keep: u32,
+    /// Keep only the minute before and after something is in this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) on: Option<RecordOn>,
+    /// Replace addresses and the names of host, processes, control groups and namespaces, so that it can be shown to others
+    #[arg(long)]
+    pub(crate) redact: bool,
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+}
+
+/// `--on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordOn {
+    /// Something is limiting
+    Limiting,
+    /// Something is near its limit, or limiting
+    Near,
+}
+
+/// Where a window of a recording ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// So long before the end of the recording.
+    Before(Duration),
+    /// At that time, in milliseconds since 1970.
+    Wall(i64),
 }
 
 /// `path`.
@@ -519,9 +580,12 @@ pub(crate) struct PlanArgs {
     pub(crate) port: Option<u16>,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
-    /// Plan from what `check --json` saved, without watching
+    /// Plan from what `check --json` saved, or from a recording (tcproof record), without watching
     #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "netns", "port", "root"])]
     pub(crate) from: Option<PathBuf>,
+    /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
+    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
+    pub(crate) at: Option<At>,
     /// Take this knob's change too, though it lowers the value or is another way to the same end (repeatable)
     #[arg(long, value_name = "KNOB", value_parser = knob)]
     pub(crate) with: Vec<String>,
@@ -603,6 +667,43 @@ fn window(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time that may be days: a whole or decimal number with ms, s, m, h or d; without a unit, seconds.
+fn long_time(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "expected a time such as 30s, 10m, 12h or 7d";
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds_per = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return Err(format!("unknown unit {unit:?}: {EXPECTED}")),
+    };
+    let number: f64 = number.parse().map_err(|_| EXPECTED.to_string())?;
+    match Duration::try_from_secs_f64(number * seconds_per) {
+        Ok(time) if time < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
+        Ok(time) if time <= LONGEST * 24 * 3_660 => Ok(time),
+        _ => Err("too long: at most ten years".into()),
+    }
+}
+
+/// The end of a window in a recording.
+fn at(text: &str) -> Result<At, String> {
+    if let Some(before) = text.strip_prefix('-') {
+        return match before.trim_matches(['0', 's', 'm', 'h', 'd']) {
+            "" if !before.contains(|c: char| ('1'..='9').contains(&c)) && before.contains('0') => {
+                Ok(At::Before(Duration::ZERO))
+            }
+            _ => long_time(before).map(At::Before),
+        };
+    }
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(|time| At::Wall(time.as_millisecond())).map_err(|_| {
+        "expected a time before the recording's end such as -3m, or one such as 2026-12-01T14:05:00Z".into()
+    })
+}
+
 /// A knob of the table, by its key or its path.
 fn knob(text: &str) -> Result<String, String> {
     let key = text.trim_start_matches("/proc/sys/").replace('/', ".");
@@ -672,6 +773,19 @@ mod tests {
         for text in ["0", "0s", "1y", "-1s", "", "s", "1.2.3s", "2h", "99ms", "nan", "inf", "1e400s"] {
             assert!(window(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_place_in_a_recording_is_a_time_or_one_before_its_end() {
+        assert_eq!(at("-3m"), Ok(At::Before(Duration::from_secs(180))));
+        assert_eq!(at("-0s"), Ok(At::Before(Duration::ZERO)));
+        assert_eq!(at("1970-01-01T00:00:02Z"), Ok(At::Wall(2_000)));
+        assert_eq!(at("1970-01-01T01:00:02+01:00"), Ok(At::Wall(2_000)));
+        for text in ["", "-", "3m", "-3y", "now", "2026-12-01", "14:05"] {
+            assert!(at(text).is_err(), "{text}");
+        }
+        assert_eq!(long_time("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert!(long_time("11000d").is_err() && long_time("1ms").is_err());
     }
 
     #[test]

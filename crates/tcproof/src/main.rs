@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         None => cmd::check::run(&cli.check, output),
         Some(Command::Check(args)) => cmd::check::run(&args, output),
+        Some(Command::Record(args)) => cmd::record::run(&args, output),
         Some(Command::Path(args)) => cmd::path::run(&args, output),
         Some(Command::Sockets(args)) => cmd::sockets::run(&args, output),
         Some(Command::Explain(args)) => cmd::explain::run(&args, output),

@@ -16,7 +16,7 @@ use tcproof_core::Version;
 use tcproof_host::Root;
 use tcproof_report::doctor::Need;
 
-use crate::cli::{BackendChoice, Cli, Command, ProbeArgs, SocketsArgs};
+use crate::cli::{BackendChoice, CheckArgs, Cli, Command, ProbeArgs, SocketsArgs};
 
 /// setns(2) into another network namespace (`netns_install` in net/core/net_namespace.c).
 const ENTER: CapabilitySet = CapabilitySet::SYS_ADMIN;
@@ -161,9 +161,16 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
     let with_ebpf = |set| if set == READING { set | EBPF } else { set };
     let watching =
         |root: &Path, ebpf: ProbeArgs| if ebpf.may_load() { with_ebpf(reading(root)) } else { reading(root) };
-    let Some(command) = &cli.command else { return Keep::Only(watching(&cli.check.root, cli.check.ebpf)) };
+    let checking = |args: &CheckArgs| match args.from {
+        Some(_) => own(SEARCH | OPEN),
+        None => watching(&args.root, args.ebpf),
+    };
+    let Some(command) = &cli.command else { return Keep::Only(checking(&cli.check)) };
     Keep::Only(match command {
-        Command::Check(args) => watching(&args.root, args.ebpf),
+        Command::Record(args) if args.list.is_some() => own(SEARCH | OPEN),
+        // The file, and those that it is followed by, for as long as it lasts.
+        Command::Record(_) => READING | own(FILES),
+        Command::Check(args) => checking(args),
         Command::Path(args) => reading(&args.root),
         Command::Explain(args) => reading(&args.root),
         Command::Doctor(args) => with_ebpf(reading(&args.root)),
@@ -287,6 +294,12 @@ mod tests {
         for (arguments, kept) in [("plan --from f", NONE), ("plan -o f", READING | EBPF), ("lint --fix", NONE)] {
             assert_eq!(of(arguments, true), Keep::Only(kept), "{arguments}");
         }
+        for arguments in ["check --from f", "--from f", "record --list f"] {
+            assert_eq!(of(arguments, true), Keep::Only(NONE), "{arguments}");
+            assert_eq!(of(arguments, false), Keep::Only(SEARCH | OPEN), "{arguments}");
+        }
+        assert_eq!(of("record -o f", true), Keep::Only(READING));
+        assert_eq!(of("record -o f", false), Keep::Only(READING | FILES));
         assert_eq!(of("verify p -- true", true), Keep::OnlyHere(NONE));
         assert_eq!(of("lint --fix", false), Keep::Only(FILES));
     }

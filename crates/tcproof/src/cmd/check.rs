@@ -7,24 +7,40 @@ use std::time::Duration;
 use tcproof_core::{Interval, Verdict, diagnose};
 use tcproof_host::{Options, Probes, Progress, allow_many_files, observe};
 
-use super::{Exit, print, style};
+use super::{Exit, print, recording, style};
 use crate::cli::{CheckArgs, FailOn, OutputArgs};
 use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
-    let interval = watch(&options, &mut *args.ebpf.last_probes(), !args.quiet && !output.json())?;
+    let (interval, place) = match &args.from {
+        Some(file) => {
+            let recording::Recorded { interval, place } = recording::read(file, args.at, args.window)?;
+            (interval, Some(place))
+        }
+        None => {
+            let (root, scope) = (args.root.clone(), args.netns.clone());
+            let options = Options { root, window: args.window, scope, ports: false };
+            (watch(&options, &mut *args.ebpf.last_probes(), !args.quiet && !output.json())?, None)
+        }
+    };
     privileges::drop_all()?;
     let mut diagnosis = diagnose(&interval);
     if let Some(port) = args.port {
         diagnosis.keep_port(port);
     }
+    // On the screen it is the first line; whoever takes JSON, or one line, has it beside that.
+    let said = place.map(|place| tcproof_report::record::header(&place, interval.window()));
+    if let Some(said) = said.as_ref().filter(|_| output.json() || args.quiet) {
+        say!("tcproof: {said}");
+    }
     let text = match output.json() {
         true => tcproof_report::json::check(&diagnosis),
         false => {
             let style = style(output, args.verbose, args.quiet);
-            let mut text = tcproof_report::text::check(&diagnosis, &style);
+            let said = said.filter(|_| !args.quiet).map(|said| tcproof_report::record::line(&said, &style));
+            let mut text = said.unwrap_or_default();
+            text.push_str(&tcproof_report::text::check(&diagnosis, &style));
             if args.verbose {
                 text.push_str(&tcproof_report::path::block(&interval, &style));
                 text.push_str(&tcproof_report::trace::block(&interval, &style));

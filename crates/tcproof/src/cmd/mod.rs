@@ -22,6 +22,8 @@ mod lab_cure;
 pub(crate) mod lint;
 pub(crate) mod path;
 pub(crate) mod plan;
+pub(crate) mod record;
+mod recording;
 pub(crate) mod sockets;
 pub(crate) mod undo;
 pub(crate) mod verify;

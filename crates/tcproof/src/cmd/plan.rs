@@ -14,13 +14,15 @@ use tcproof_host::{Options, Root, Scope};
 use tcproof_report::{json, plan as report, sanitize};
 
 use super::check::watch;
-use super::{Exit, print, read, shown, style};
+use super::{Exit, print, read, recording, shown, style};
 use crate::cli::{Format, OutputArgs, PlanArgs};
 use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let found = match &args.from {
+        Some(file) if recording::is_recording(file) => recorded(file, args)?,
+        Some(file) if args.at.is_some() => bail!("{}: --at is for recordings (tcproof record)", shown(file)),
         Some(file) => saved(file)?,
         None => watched(args, output)?,
     };
@@ -98,18 +100,36 @@ fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
     })
 }
 
+fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
+    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window)?;
+    say!("tcproof: {}", tcproof_report::record::header(&place, interval.window()));
+    let diagnosis = diagnose(&interval);
+    let namespaces = namespaces_of(&diagnosis.host.name)?;
+    Ok(Found {
+        host: diagnosis.host.name.clone(),
+        kernel: diagnosis.host.kernel.clone(),
+        verdict: diagnosis.verdict(),
+        is_blind: !diagnosis.unknown.is_empty(),
+        findings: diagnosis.findings,
+        namespaces,
+    })
+}
+
+/// The namespaces as they are now, if that is this host.
+fn namespaces_of(host: &str) -> anyhow::Result<Option<BTreeMap<String, u64>>> {
+    let root = Root::new("/");
+    if tcproof_host::knob(&root, "kernel.hostname").value().is_none_or(|name| name != host) {
+        return Ok(None);
+    }
+    let found = tcproof_host::namespaces(&root, &Scope::All)?;
+    Ok(Some(found.into_iter().map(|(name, id)| (name, id.0)).collect()))
+}
+
 fn saved(file: &Path) -> anyhow::Result<Found> {
     let shown = shown(file);
     let text = read(file)?;
     let saved = json::read(&text).map_err(|why| anyhow::anyhow!("{shown}: {}", sanitize(&why)))?;
-    let root = Root::new("/");
-    let is_of_here = tcproof_host::knob(&root, "kernel.hostname").value().is_some_and(|name| *name == saved.host.name);
-    let namespaces = match is_of_here {
-        true => {
-            Some(tcproof_host::namespaces(&root, &Scope::All)?.into_iter().map(|(name, id)| (name, id.0)).collect())
-        }
-        false => None,
-    };
+    let namespaces = namespaces_of(&saved.host.name)?;
     Ok(Found {
         host: saved.host.name,
         kernel: saved.host.kernel,
