@@ -89,7 +89,8 @@ pub fn json(listing: &Listing<'_>) -> String {
 /// For people.
 pub fn text(listing: &Listing<'_>, style: &Style) -> String {
     let mut screen = Screen::new(style);
-    let mut row = |title: &str, text: String| screen.row(&[Cell::new(Role::Heading, title, MARGIN)], Role::Plain, &text);
+    let mut row =
+        |title: &str, text: String| screen.row(&[Cell::new(Role::Heading, title, MARGIN)], Role::Plain, &text);
     let redacted = if listing.redacted { ", redacted" } else { "" };
     row("host", format!("{}, Linux {}{redacted}", listing.host, listing.kernel));
     row("time", span(listing.first_ms, listing.last_ms));
@@ -118,7 +119,12 @@ pub fn header(place: &Place, window: Duration) -> String {
     let begun_ms = ended_ms.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX));
     let redacted = if *redacted { "redacted " } else { "" };
     let cut = if *is_cut { "; shorter than asked for: nothing is recorded before it" } else { "" };
-    format!("{redacted}recording of {}: {}, {}{cut}", sanitize(host), span(begun_ms, *ended_ms), count(*records, "record"))
+    format!(
+        "{redacted}recording of {}: {}, {}{cut}",
+        sanitize(host),
+        span(begun_ms, *ended_ms),
+        count(*records, "record")
+    )
 }
 
 /// A line of its own.
@@ -141,7 +147,9 @@ pub fn span(first_ms: i64, last_ms: i64) -> String {
 pub fn loss(loss: &Loss) -> String {
     let what = match (loss.bytes, loss.records) {
         (0, records) => format!("{} missing", count(records, "record")),
-        (bytes, records) => format!("{} damaged at byte {}, {} lost", count(bytes, "byte"), loss.at, count(records, "record")),
+        (bytes, records) => {
+            format!("{} damaged at byte {}, {} lost", count(bytes, "byte"), loss.at, count(records, "record"))
+        }
     };
     match (loss.from_ms, loss.to_ms) {
         (Some(from), Some(to)) => format!("{what}, {}", span(from, to)),
@@ -185,7 +193,13 @@ mod tests {
             clock_steps: 1,
             lost: 3,
             losses: vec![
-                Loss { at: 5000, bytes: 1, records: 7, from_ms: Some(1_796_000_010_000), to_ms: Some(1_796_000_018_000) },
+                Loss {
+                    at: 5000,
+                    bytes: 1,
+                    records: 7,
+                    from_ms: Some(1_796_000_010_000),
+                    to_ms: Some(1_796_000_018_000),
+                },
                 Loss { at: 999_990, bytes: 10, records: 1, from_ms: Some(1_796_003_700_000), to_ms: None },
             ],
             ..Listing::default()
