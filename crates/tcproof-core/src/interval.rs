@@ -149,7 +149,8 @@ impl ListenerWatch {
             self.first_pause = next.first_pause;
         }
         if let Some(start) = start {
-            self.longest_pause = self.longest_pause.max(next.since.saturating_add(next.first_pause).saturating_sub(start));
+            self.longest_pause =
+                self.longest_pause.max(next.since.saturating_add(next.first_pause).saturating_sub(start));
             if start == self.since {
                 self.first_pause = next.since.saturating_add(next.first_pause).saturating_sub(start);
             }

@@ -63,30 +63,50 @@ impl Trace {
 
     /// Adds what was counted from here on.
     pub(crate) fn and_then(&mut self, next: Self) {
-        self.connects.add(next.connects, |row| (row.netns, row.source, row.destination, row.pid), |sum, row| {
-            sum.tried = sum.tried.saturating_add(row.tried);
-            sum.refused = sum.refused.saturating_add(row.refused);
-        });
-        self.arrivals.add(next.arrivals, |row| (row.netns, row.port, row.cookie), |sum, row| {
-            sum.arrived = sum.arrived.saturating_add(row.arrived);
-            sum.queued = sum.queued.saturating_add(row.queued);
-            sum.full = sum.full.saturating_add(row.full);
-            sum.longest = sum.longest.max(row.longest);
-        });
-        self.drops.add(next.drops, |row| (row.netns, row.port, row.reason.clone()), |sum, row| {
-            sum.packets = sum.packets.saturating_add(row.packets);
-        });
-        self.resent.add(next.resent, |row| (row.netns, row.local, row.remote), |sum, row| {
-            sum.data = sum.data.saturating_add(row.data);
-            sum.syn = sum.syn.saturating_add(row.syn);
-            sum.resets = sum.resets.saturating_add(row.resets);
-            sum.aborted = sum.aborted.saturating_add(row.aborted);
-        });
-        self.memory.add(next.memory, |row| row.netns, |sum, row| {
-            sum.beyond = sum.beyond.saturating_add(row.beyond);
-            sum.within = sum.within.saturating_add(row.within);
-            sum.most_pages = sum.most_pages.max(row.most_pages);
-        });
+        self.connects.add(
+            next.connects,
+            |row| (row.netns, row.source, row.destination, row.pid),
+            |sum, row| {
+                sum.tried = sum.tried.saturating_add(row.tried);
+                sum.refused = sum.refused.saturating_add(row.refused);
+            },
+        );
+        self.arrivals.add(
+            next.arrivals,
+            |row| (row.netns, row.port, row.cookie),
+            |sum, row| {
+                sum.arrived = sum.arrived.saturating_add(row.arrived);
+                sum.queued = sum.queued.saturating_add(row.queued);
+                sum.full = sum.full.saturating_add(row.full);
+                sum.longest = sum.longest.max(row.longest);
+            },
+        );
+        self.drops.add(
+            next.drops,
+            |row| (row.netns, row.port, row.reason.clone()),
+            |sum, row| {
+                sum.packets = sum.packets.saturating_add(row.packets);
+            },
+        );
+        self.resent.add(
+            next.resent,
+            |row| (row.netns, row.local, row.remote),
+            |sum, row| {
+                sum.data = sum.data.saturating_add(row.data);
+                sum.syn = sum.syn.saturating_add(row.syn);
+                sum.resets = sum.resets.saturating_add(row.resets);
+                sum.aborted = sum.aborted.saturating_add(row.aborted);
+            },
+        );
+        self.memory.add(
+            next.memory,
+            |row| row.netns,
+            |sum, row| {
+                sum.beyond = sum.beyond.saturating_add(row.beyond);
+                sum.within = sum.within.saturating_add(row.within);
+                sum.most_pages = sum.most_pages.max(row.most_pages);
+            },
+        );
     }
 
     /// Whether a connect(2) that found no port can't have been missed.

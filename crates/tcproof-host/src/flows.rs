@@ -200,7 +200,12 @@ impl Watch {
         let seen = match self.flows.as_mut()? {
             Ok(flows) => {
                 let rest = |watch: &FlowWatch| FlowWatch { samples: Vec::new(), ..watch.clone() };
-                let rest = Flows { watched: flows.watched.iter().map(rest).collect(), established: flows.established, by_rate: flows.by_rate, idle: flows.idle.clone() };
+                let rest = Flows {
+                    watched: flows.watched.iter().map(rest).collect(),
+                    established: flows.established,
+                    by_rate: flows.by_rate,
+                    idle: flows.idle.clone(),
+                };
                 Ok(std::mem::replace(flows, rest))
             }
             Err(why) => Err(why.clone()),

@@ -129,12 +129,7 @@ impl Watcher {
     }
 
     /// Watches for the window.
-    fn step(
-        &mut self,
-        window: Duration,
-        probes: &mut dyn Probes,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Interval {
+    fn step(&mut self, window: Duration, probes: &mut dyn Probes, progress: &mut dyn FnMut(Progress)) -> Interval {
         let watch = &mut self.watch;
         watch.ports = self.ports;
         probes.load();
@@ -157,7 +152,8 @@ impl Watcher {
         interval.trace = probes.detach();
         interval.trace.keep(|netns| interval.before.namespaces.contains_key(&netns));
         // Who was refused a port is told with what the ports are in use for, whatever the cheap counters say.
-        watch.ports |= interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
+        watch.ports |=
+            interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
         interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
         interval.after.unseen = std::mem::take(&mut watch.unseen);
         interval.give_up_blind_probes();

@@ -23,7 +23,8 @@ pub(crate) struct Base {
 impl Base {
     /// The tree that a delta starts from: it begins where the step before ended, and ends as if nothing had happened.
     pub(crate) fn tree(self) -> Node {
-        let parts = [("before", self.after.clone()), ("after", self.after), ("looks", self.looks), ("trace", self.trace)];
+        let parts =
+            [("before", self.after.clone()), ("after", self.after), ("looks", self.looks), ("trace", self.trace)];
         Node::Map(parts.into_iter().map(|(key, node)| (key.to_string(), node)).collect())
     }
 
@@ -84,8 +85,7 @@ impl Recorder {
         };
         payload.extend(diff(&base.tree(), &tree));
         let span = step.interval.window();
-        let frame =
-            Frame { is_key, number: self.number, wall_ms: step.wall_ms, mono: step.mono, span, packed: 0 };
+        let frame = Frame { is_key, number: self.number, wall_ms: step.wall_ms, mono: step.mono, span, packed: 0 };
         let bytes = frame.to_bytes(&payload)?;
         self.base = Base::of(&tree);
         self.number = self.number.wrapping_add(1);

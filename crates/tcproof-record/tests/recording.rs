@@ -332,7 +332,14 @@ fn the_first_format_is_still_read() {
     assert_eq!((steps.len(), losses.len()), (65, 0));
     let last = &steps[64].interval;
     assert_eq!(last.after.host.kernel, "6.18");
-    assert_eq!(last.growth("x", last.before.namespaces[&OWN].counter("Tcp.InSegs"), last.after.namespaces[&OWN].counter("Tcp.InSegs")), Reading::Present(1000));
+    assert_eq!(
+        last.growth(
+            "x",
+            last.before.namespaces[&OWN].counter("Tcp.InSegs"),
+            last.after.namespaces[&OWN].counter("Tcp.InSegs")
+        ),
+        Reading::Present(1000)
+    );
     assert_eq!(steps.last().unwrap().wall_ms, START_MS + 65_000);
     let found = window(Cursor::new(&bytes), Duration::from_secs(1_063), Duration::from_secs(5)).unwrap().unwrap();
     assert_eq!((found.records, found.interval.window().as_secs()), (5, 5));

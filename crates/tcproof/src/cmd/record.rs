@@ -62,8 +62,7 @@ pub(crate) fn run(args: &RecordArgs, output: &OutputArgs) -> anyhow::Result<Exit
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
     }
-    let options =
-        Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
+    let options = Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
     let mut watcher = Watcher::open(&options, since_boot())?;
     watcher.stop_on(Arc::clone(&stop));
     watcher.few_flows(FLOWS, (args.every / 2).min(SAMPLE_EVERY));
@@ -214,7 +213,10 @@ impl<'a> Output<'a> {
             Some(found) if !args.redact && !boot.is_empty() && found.header.boot == boot => {
                 if found.whole < length {
                     output.file.set_len(found.whole).with_context(|| name.clone())?;
-                    say!("tcproof: {name}: {} bytes at its end were no whole record, and are cut off", length - found.whole);
+                    say!(
+                        "tcproof: {name}: {} bytes at its end were no whole record, and are cut off",
+                        length - found.whole
+                    );
                 }
                 output.length = found.whole;
                 output.recorder = Recorder::new(found.next, None);

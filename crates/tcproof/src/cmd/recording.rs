@@ -59,7 +59,8 @@ pub(crate) fn read(path: &Path, at: Option<At>, length: Duration) -> anyhow::Res
         say!("tcproof: {name}: {}", report::loss(&loss_of(loss)));
     }
     let Header { host, redacted, .. } = found.header;
-    let place = report::Place { host, redacted, ended_ms: window.ended_ms, records: window.records, is_cut: window.is_cut };
+    let place =
+        report::Place { host, redacted, ended_ms: window.ended_ms, records: window.records, is_cut: window.is_cut };
     Ok(Recorded { interval: window.interval, place })
 }
 
