@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::time::Duration;
 
-use ruzstd::decoding::StreamingDecoder;
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use miniz_oxide::deflate::compress_to_vec;
+use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -20,6 +20,8 @@ pub const MOST_TREE: u64 = 2 << 20;
 
 /// What a record begins with: a reader that lost its way looks for it.
 pub(crate) const SYNC: [u8; 4] = *b"\xf5TC\x0a";
+/// As `gzip -6`: beyond it these payloads become no smaller.
+const LEVEL: u8 = 6;
 /// Bytes of a record's header.
 pub(crate) const FRAME: usize = 46;
 /// Bytes of the file's header: a few names.
@@ -122,7 +124,7 @@ impl Frame {
         if payload.len() > MOST_PAYLOAD {
             return Err(too_large());
         }
-        let squeezed = compress_to_vec(payload, CompressionLevel::Fastest);
+        let squeezed = compress_to_vec(payload, LEVEL);
         let (is_packed, packed) = if squeezed.len() < payload.len() { (true, &*squeezed) } else { (false, payload) };
         let length = u32::try_from(packed.len()).map_err(|_| too_large())?;
         let mut bytes = SYNC.to_vec();
@@ -166,12 +168,6 @@ pub(crate) fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.get(4).is_none_or(|flags| flags & 2 == 0) {
         return Ok(packed.to_vec());
     }
-    let refused = |error: &dyn std::fmt::Display| format!("expected zstd: {error}");
-    let decoder = StreamingDecoder::new(packed).map_err(|error| refused(&error))?;
-    let mut payload = Vec::new();
-    decoder.take(MOST_PAYLOAD as u64 + 1).read_to_end(&mut payload).map_err(|error| refused(&error))?;
-    if payload.len() > MOST_PAYLOAD {
-        return Err(format!("expected at most {MOST_PAYLOAD} bytes"));
-    }
-    Ok(payload)
+    decompress_to_vec_with_limit(packed, MOST_PAYLOAD)
+        .map_err(|error| format!("expected deflate of at most {MOST_PAYLOAD} bytes: {error}"))
 }

@@ -53,6 +53,9 @@ pub enum Entry {
     Lost(Loss),
 }
 
+/// A whole record: its header, and all of its bytes.
+type Whole = (Frame, Vec<u8>);
+
 /// Finds whole records in bytes.
 struct Scan<R> {
     source: R,
@@ -103,7 +106,7 @@ impl<R: Read> Scan<R> {
     }
 
     /// The next whole record and its bytes, and how many damaged bytes lie before it; none at the end.
-    fn next(&mut self) -> Result<(u64, Option<(Frame, Vec<u8>)>), Error> {
+    fn next(&mut self) -> Result<(u64, Option<Whole>), Error> {
         let mut damaged = 0;
         loop {
             if let Some(frame) = Frame::read(self.peek(FRAME)?) {

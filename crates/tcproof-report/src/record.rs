@@ -97,7 +97,7 @@ pub fn text(listing: &Listing<'_>, style: &Style) -> String {
     let each = listing.bytes.checked_div(listing.records).map(|each| format!(", {each} a record")).unwrap_or_default();
     row("records", format!("{} in {}{each}", listing.records, bind(&count(listing.bytes, "byte"))));
     if listing.gaps > 0 {
-        let gaps = count(listing.gaps, "time");
+        let gaps = plain(listing.gaps, "time");
         row("gaps", format!("nothing was recorded {gaps}, for {:.1} s together", listing.gap_seconds));
     }
     if listing.clock_steps > 0 {
@@ -108,7 +108,7 @@ pub fn text(listing: &Listing<'_>, style: &Style) -> String {
     }
     let left = listing.lost.saturating_sub(listing.losses.len() as u64);
     if left > 0 {
-        row("lost", format!("{left} more parts"));
+        row("lost", plain(left, "more part"));
     }
     screen.finish()
 }
@@ -123,8 +123,13 @@ pub fn header(place: &Place, window: Duration) -> String {
         "{redacted}recording of {}: {}, {}{cut}",
         sanitize(host),
         span(begun_ms, *ended_ms),
-        count(*records, "record")
+        plain(*records, "record")
     )
+}
+
+/// Also for lines that are not wrapped.
+fn plain(n: u64, what: &str) -> String {
+    count(n, what).replace('\u{a0}', " ")
 }
 
 /// A line of its own.
@@ -146,9 +151,10 @@ pub fn span(first_ms: i64, last_ms: i64) -> String {
 /// What is lost, and from when to when.
 pub fn loss(loss: &Loss) -> String {
     let what = match (loss.bytes, loss.records) {
-        (0, records) => format!("{} missing", count(records, "record")),
+        (0, records) => format!("{} missing", plain(records, "record")),
         (bytes, records) => {
-            format!("{} damaged at byte {}, {} lost", count(bytes, "byte"), loss.at, count(records, "record"))
+            let at = loss.at;
+            format!("{} damaged at byte {at}, {} lost", plain(bytes, "byte"), plain(records, "record"))
         }
     };
     match (loss.from_ms, loss.to_ms) {
@@ -204,9 +210,9 @@ mod tests {
             ],
             ..Listing::default()
         };
-        insta::assert_snapshot!(text(&listing, &Style::default()), @"");
-        insta::assert_snapshot!(json(&listing), @"");
+        insta::assert_snapshot!(text(&listing, &Style::default()));
+        insta::assert_snapshot!(json(&listing));
         let place = Place { host: "web".into(), redacted: true, ended_ms: 1_796_000_005_000, records: 3, is_cut: true };
-        insta::assert_snapshot!(header(&place, Duration::from_secs(3)), @"");
+        insta::assert_snapshot!(header(&place, Duration::from_secs(3)));
     }
 }

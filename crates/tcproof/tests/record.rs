@@ -1,0 +1,279 @@
+//! `tcproof record` and what is judged of its files, as a person runs them: killed, appended to, rotated, redacted, on a full
+//! disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
+/// What takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(TCPROOF);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C.UTF-8");
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "TERM"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Code, stdout and stderr.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    told(command(arguments).output().expect("tcproof runs"))
+}
+
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (output.status.code(), stdout, stderr)
+}
+
+fn list(file: &str) -> Value {
+    let (code, stdout, stderr) = run(&["record", "--list", file, "--json"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    serde_json::from_str(&stdout).expect("JSON")
+}
+
+fn records(file: &str) -> u64 {
+    list(file)["records"].as_u64().expect("a number")
+}
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn name(&self, name: &str) -> String {
+        self.path(name).to_str().expect("UTF-8").into()
+    }
+}
+
+fn start(arguments: &[&str]) -> Child {
+    command(arguments).spawn().expect("tcproof starts")
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("our child");
+}
+
+/// Waits until the file holds so many bytes.
+fn wait_for(path: &Path, bytes: u64) {
+    let end = Instant::now() + PATIENCE;
+    while fs::metadata(path).map_or(0, |meta| meta.len()) < bytes {
+        assert!(Instant::now() < end, "{} stays short", path.display());
+        sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn killed_at_any_time_what_was_recorded_is_there_and_is_appended_to() {
+    let place = Place::new();
+    let file = place.name("r");
+    let mut child = start(&["record", "-o", &file, "--every", "300ms"]);
+    wait_for(&place.path("r"), 1);
+    sleep(Duration::from_millis(1_500));
+    signal(&child, Signal::KILL);
+    child.wait().expect("our child");
+    let before = records(&file);
+    assert!(before >= 3, "{before} records");
+    // As if it had been hit while it wrote.
+    let whole = fs::read(&file).expect("the recording");
+    fs::write(&file, [&whole[..], &whole[whole.len() - 60..whole.len() - 10]].concat()).expect("a torn end");
+    let (code, stdout, stderr) = run(&["check", "--from", &file, "--for", "1s", "--fail-on", "never"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("recording of "), "{stdout}");
+    assert!(stderr.contains("damaged at byte") && stderr.contains("at its end"), "{stderr}");
+
+    let (code, _, stderr) = run(&["record", "-o", &file, "--every", "300ms", "--for", "1s"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("50 bytes at its end were no whole record"), "{stderr}");
+    let after = list(&file);
+    assert!(after["records"].as_u64() > Some(before + 2), "{after}");
+    assert_eq!((&after["lost"], &after["gaps"]), (&0.into(), &1.into()), "{after}");
+}
+
+#[test]
+fn a_signal_ends_it_at_once_and_cleanly_and_two_do_not_share_a_file() {
+    let place = Place::new();
+    let file = place.name("r");
+    let child = start(&["record", "-o", &file, "--every", "1h"]);
+    wait_for_lock(&file);
+    let (code, _, stderr) = run(&["record", "-o", &file, "--for", "1s"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("somebody else is recording into it"), "{stderr}");
+    sleep(Duration::from_millis(500));
+    let asked = Instant::now();
+    signal(&child, Signal::TERM);
+    let (code, _, stderr) = told(child.wait_with_output().expect("our child"));
+    assert!(asked.elapsed() < PATIENCE, "it took {:?}", asked.elapsed());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("1 records;"), "{stderr}");
+    assert_eq!(records(&file), 1);
+}
+
+fn wait_for_lock(file: &str) {
+    let end = Instant::now() + PATIENCE;
+    while !Path::new(file).exists() {
+        assert!(Instant::now() < end, "no file");
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_millis(300));
+}
+
+#[test]
+fn files_are_rotated_by_size_and_so_many_are_kept() {
+    let place = Place::new();
+    let file = place.name("r");
+    let one = place.name("one");
+    assert_eq!(run(&["record", "-o", &one, "--every", "100ms", "--for", "100ms"]).0, Some(0));
+    // One that holds everything, and a few that do not.
+    let most = (fs::metadata(&one).expect("a file").len() * 3 / 2).to_string();
+    fs::remove_file(&one).expect("a file");
+    let arguments = ["record", "-o", &file, "--every", "100ms", "--for", "12s", "--max-size", &most, "--keep", "2"];
+    let (code, _, stderr) = run(&arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    let mut names: Vec<_> =
+        fs::read_dir(place.folder.path()).expect("the folder").map(|e| e.expect("it").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["r", "r.1", "r.2"]);
+    for name in names {
+        let name = name.to_str().expect("UTF-8");
+        let found = list(&place.name(name));
+        assert!(found["bytes"].as_u64() <= most.parse().ok(), "{found}");
+        assert_eq!((&found["lost"], &found["gaps"]), (&0.into(), &0.into()), "{found}");
+    }
+    let (new, old) = (list(&file), list(&place.name("r.1")));
+    assert!(new["first_ms"].as_i64() >= old["last_ms"].as_i64().map(|last| last - 5), "{new} {old}");
+}
+
+#[test]
+fn a_redacted_one_is_judged_like_another_and_names_nobody() {
+    let place = Place::new();
+    let file = place.name("r");
+    let (code, _, stderr) = run(&["record", "-o", &file, "--every", "300ms", "--for", "1s", "--redact"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let found = list(&file);
+    assert_eq!(found["redacted"], true);
+    assert_ne!(found["host"], host.trim());
+    let (code, stdout, stderr) = run(&["check", "--from", &file, "--for", "1s", "--fail-on", "never"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("redacted recording of host-"), "{stdout}");
+    // Another run has another mapping: the old file is kept as it is.
+    let (code, _, stderr) = run(&["record", "-o", &file, "--every", "300ms", "--for", "500ms", "--redact"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_ne!(list(&file)["host"], found["host"]);
+    assert_eq!(list(&place.name("r.1"))["records"], found["records"]);
+}
+
+#[test]
+fn a_window_is_named_by_its_end_and_plan_takes_it_too() {
+    let place = Place::new();
+    let file = place.name("r");
+    let (code, _, stderr) = run(&["record", "-o", &file, "--every", "200ms", "--for", "2s"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let check =
+        |at: &str| run(&["check", "--from", &file, "--for", "400ms", "--fail-on", "never", "--json", "--at", at]);
+    let (code, stdout, stderr) = check("-1s");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains(", 2 records"), "{stderr}");
+    let json: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(json["schema"], "tcproof/check/1");
+    assert!(json["window_seconds"].as_f64() < Some(0.9), "{json}");
+    for at in ["-5m", "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"] {
+        let (code, _, stderr) = check(at);
+        assert_eq!(code, Some(1), "{at}");
+        assert!(stderr.contains("nothing was recorded then: expected a time in 2"), "{stderr}");
+    }
+    assert_eq!(check("yesterday").0, Some(2));
+    let (code, stdout, stderr) = run(&["plan", "--from", &file]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("plan ") && stderr.contains("recording of "), "{stdout}{stderr}");
+    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plan/healthy.json");
+    let (code, _, stderr) = run(&["plan", "--from", saved, "--at", "-1s"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--at is for recordings"), "{stderr}");
+}
+
+#[test]
+fn other_files_are_refused_and_stay_as_they_are() {
+    let place = Place::new();
+    let (file, future) = (place.name("text"), place.name("future"));
+    fs::write(&file, "net.core.somaxconn = 128\n").expect("a file");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tcproof-record/fixtures/v1.tcproof");
+    let mut bytes = fs::read(fixture).expect("the fixture");
+    bytes[8] = 9;
+    fs::write(&future, &bytes).expect("a file");
+    for (file, why) in [(&file, "not a recording"), (&future, "a recording of format 9; this tcproof reads up to 1")] {
+        let before = fs::read(file).expect("the file");
+        for arguments in
+            [vec!["record", "-o", file, "--for", "1s"], vec!["record", "--list", file], vec!["check", "--from", file]]
+        {
+            let (code, stdout, stderr) = run(&arguments);
+            assert_eq!((code, stdout.as_str()), (Some(1), ""), "{arguments:?}");
+            assert!(stderr.contains(why), "{stderr}");
+        }
+        assert_eq!(fs::read(file).expect("the file"), before);
+    }
+    for (arguments, code) in [(&["record"][..], 2), (&["record", "-o", "/dev/null"], 1), (&["check", "--from", "/"], 1)]
+    {
+        assert_eq!(run(arguments).0, Some(code), "{arguments:?}");
+    }
+    // One of another boot is kept, and not appended to.
+    let old = place.name("old");
+    fs::copy(fixture, &old).expect("a copy");
+    let (code, _, stderr) = run(&["record", "-o", &old, "--every", "100ms", "--for", "300ms"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(fs::read(place.path("old.1")).expect("the old one"), fs::read(fixture).expect("the fixture"));
+    // What was recorded of a host that is not this one is judged like any other.
+    let (code, stdout, stderr) = run(&["check", "--from", fixture, "--at", "-2s", "--fail-on", "never"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("recording of db7.customer.example: 2026-11-30"), "{stdout}");
+}
+
+#[test]
+fn on_a_full_disk_what_was_recorded_stays_and_it_is_said_once() {
+    let may_mount = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+    if !rustix::process::geteuid().is_root() || !may_mount.is_ok_and(|status| status.success()) {
+        return println!("SKIP: needs root and unshare(1), to fill a disk of its own");
+    }
+    let place = Place::new();
+    let folder = place.name("");
+    let script = "mount -t tmpfs -o size=48k tmpfs \"$1\" && cd \"$1\" && head -c 36000 /dev/zero > filler
+        \"$0\" record -o r --every 100ms --for 12s & P=$!
+        sleep 7; rm filler; wait $P; echo code $?; \"$0\" record --list r --json";
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation=private", "sh", "-c", script, TCPROOF, &folder])
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare runs");
+    let (_, stdout, stderr) = told(output);
+    let (code, json) = stdout.split_once('\n').expect("a code and a listing");
+    assert_eq!(code, "code 1", "{stderr}");
+    assert_eq!(stderr.matches("what was recorded stays, and the next record is tried").count(), 1, "{stderr}");
+    assert!(stderr.contains("recording again") && stderr.contains("could not be written"), "{stderr}");
+    let found: Value = serde_json::from_str(json).expect("JSON");
+    assert_eq!((&found["lost"], &found["gaps"]), (&0.into(), &1.into()), "{found}");
+    assert!(found["records"].as_u64() > Some(10), "{found}");
+}
+
+#[test]
+fn help() {
+    insta::assert_snapshot!(run(&["record", "--help"]).1);
+}
