@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Path(PathArgs),
     /// Record what check looks at, again and again, into one file: for check --from FILE
     Record(RecordArgs),
-    /// Watch again and again, and serve what was seen as metrics (OpenMetrics, for Prometheus)
+    /// Watch again and again, and serve what was seen as metrics for Prometheus
     Serve(ServeArgs),
     /// Count sockets: by state, namespace, listener, destination, process and control group
     Sockets(SocketsArgs),
