@@ -285,14 +285,19 @@ fn the_slow_and_the_many_are_bounded_and_cut_off() {
         let mut slow: Vec<_> = (0..16).map(|_| server.connect()).collect();
         slow.iter_mut().for_each(|stream| stream.write_all(b"G").unwrap());
         thread::sleep(Duration::from_millis(500));
+        let mut refused = 0;
         for _ in 0..50 {
             let many: Vec<_> = (0..200).map(|_| server.connect()).collect();
-            for answer in many.into_iter().map(|mut stream| text(&mut stream)) {
-                // On a slow machine the slow ones may be cut off meanwhile, and have successors.
-                let is_late = since.elapsed() > Duration::from_secs(4) && status(&answer) == Some(408);
-                assert!(answer.is_empty() || is_late, "{answer:?}");
+            // On a slow machine the slow ones are cut off meanwhile, and have successors.
+            if since.elapsed() > Duration::from_secs(4) {
+                break;
+            }
+            for mut stream in many {
+                assert_eq!(text(&mut stream), "");
+                refused += 1;
             }
         }
+        assert!(refused >= 200, "{refused} refused");
         let threads = fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap().count();
         assert!(threads < 32, "{threads} threads");
         for mut stream in slow {
@@ -307,7 +312,7 @@ fn the_slow_and_the_many_are_bounded_and_cut_off() {
             assert!(again.elapsed() < SERVERS_PATIENCE * 2, "it never answers again");
             thread::sleep(Duration::from_millis(100));
         }
-        assert!(server.value("tcproof_connections_refused_total") >= 9_000.0);
+        assert!(server.value("tcproof_connections_refused_total") >= f64::from(refused));
         let grown = server.value("process_resident_memory_bytes") - memory;
         assert!(grown < f64::from(16 << 20), "{grown} bytes more");
         assert!(server.child.try_wait().unwrap().is_none());
