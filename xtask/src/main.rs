@@ -1,5 +1,6 @@
 //! Chores of the workspace: `cargo xtask --help`.
 
+mod alerts;
 mod bench;
 mod bpf;
 mod compare;
@@ -28,6 +29,12 @@ enum Task {
     /// Writes the tables of limits and of lint's rules from the files in their folders
     Registry {
         /// Change nothing; exit with 1 when the table differs
+        #[arg(long)]
+        check: bool,
+    },
+    /// Writes the alert rules for Prometheus from the limits
+    Alerts {
+        /// Change nothing; exit with 1 when they differ
         #[arg(long)]
         check: bool,
     },
@@ -80,6 +87,7 @@ fn main() -> Result<ExitCode> {
             let codes: Vec<_> = codes.into_iter().collect::<Result<_>>()?;
             Ok(codes.into_iter().find(|code| *code != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS))
         }
+        Task::Alerts { check } => alerts::run(&workspace(), &limits(), check),
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),

@@ -7,6 +7,7 @@ pub mod journal;
 pub mod json;
 mod layout;
 pub mod lint;
+pub mod metrics;
 pub mod page;
 pub mod path;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! The one definition of the command line: help, man page and completions are generated from it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Path(PathArgs),
     /// Record what check looks at, again and again, into one file: for check --from FILE
     Record(RecordArgs),
+    /// Watch again and again, and serve what was seen as metrics for Prometheus
+    Serve(ServeArgs),
     /// Count sockets: by state, namespace, listener, destination, process and control group
     Sockets(SocketsArgs),
     /// Explain a limit, a knob, a counter or a rule: what it is, what it proves, what to do
@@ -283,6 +286,20 @@ pub(crate) struct RecordArgs {
     /// Replace addresses and the names of host, processes, control groups and namespaces, so that it can be shown to others
     #[arg(long)]
     pub(crate) redact: bool,
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+}
+
+/// `serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to serve /metrics and /healthz; port 0: any, which is said on stderr
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9877")]
+    pub(crate) listen: SocketAddr,
+    /// How long each window is, one after the other, such as 15s or 1m (100ms to 1h)
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = window)]
+    pub(crate) every: Duration,
     /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,

@@ -3,6 +3,7 @@
 mod cli;
 mod cmd;
 mod ebpf;
+mod http;
 mod privileges;
 
 use std::io::Write;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         None => cmd::check::run(&cli.check, output),
         Some(Command::Check(args)) => cmd::check::run(&args, output),
         Some(Command::Record(args)) => cmd::record::run(&args, output),
+        Some(Command::Serve(args)) => cmd::serve::run(&args),
         Some(Command::Path(args)) => cmd::path::run(&args, output),
         Some(Command::Sockets(args)) => cmd::sockets::run(&args, output),
         Some(Command::Explain(args)) => cmd::explain::run(&args, output),

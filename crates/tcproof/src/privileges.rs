@@ -34,6 +34,8 @@ const EBPF: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 const READING: CapabilitySet = ENTER.union(TRACE).union(SEARCH);
 /// Opening a file also where the host has as many open as `fs.file-max` allows (`alloc_empty_file` in fs/file_table.c).
 const OPEN: CapabilitySet = CapabilitySet::SYS_ADMIN;
+/// Listening on a port below `ip_unprivileged_port_start` (`__inet_bind` in net/ipv4/af_inet.c).
+const BIND: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
 /// Reading and replacing files that root does not own.
 const FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE
     .union(OPEN)
@@ -130,6 +132,14 @@ pub(crate) fn drop_loading() -> anyhow::Result<()> {
     keep_only(!if runs_by_descriptor { EBPF } else { CapabilitySet::PERFMON })
 }
 
+/// Drops what only binding a port needs.
+///
+/// # Errors
+/// As [`keep_only`].
+pub(crate) fn drop_binding() -> anyhow::Result<()> {
+    keep_only(READING)
+}
+
 /// Keeps what writing a file needs that the caller named, where it is the caller's own right.
 ///
 /// # Errors
@@ -170,6 +180,8 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         Command::Record(args) if args.list.is_some() => own(SEARCH | OPEN),
         // The file, and those that it is followed by, for as long as it lasts.
         Command::Record(_) => READING | own(FILES),
+        // Where it listens the caller says.
+        Command::Serve(_) => READING | own(BIND),
         Command::Check(args) => checking(args),
         Command::Path(args) => reading(&args.root),
         Command::Explain(args) => reading(&args.root),
@@ -300,6 +312,8 @@ mod tests {
         }
         assert_eq!(of("record -o f", true), Keep::Only(READING));
         assert_eq!(of("record -o f", false), Keep::Only(READING | FILES));
+        assert_eq!(of("serve", true), Keep::Only(READING));
+        assert_eq!(of("serve", false), Keep::Only(READING | BIND));
         assert_eq!(of("verify p -- true", true), Keep::OnlyHere(NONE));
         assert_eq!(of("lint --fix", false), Keep::Only(FILES));
     }

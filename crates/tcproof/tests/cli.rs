@@ -307,6 +307,7 @@ fn the_manual_page_has_every_verb_and_nothing_hidden() {
     CHECK
     PATH
     RECORD
+    SERVE
     SOCKETS
     EXPLAIN
     LINT

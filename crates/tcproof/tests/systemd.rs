@@ -343,3 +343,32 @@ fn where_systemd_would_not_get_at_the_journal_a_process_takes_back() {
     assert!(code == Some(4) && !text.contains("systemd does not"), "{code:?} {text}");
     assert_eq!(container.knob(), before);
 }
+
+/// Asks a server of the container, without any program that may be missing.
+const ASK: &str = r#"exec 3<>/dev/tcp/127.0.0.1/9877 && printf "GET $0 HTTP/1.1\r\n\r\n" >&3 && cat <&3"#;
+
+#[test]
+fn the_unit_of_serve_lets_it_look_into_other_namespaces_and_nothing_else() {
+    let Some(container) = Container::start() else { return };
+    let unit = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib/tcproof-serve.service"));
+    let unit = unit.expect("the unit").replace("/usr/bin/tcproof", "/usr/local/bin/tcproof");
+    let place = format!("/proc/{}/root/etc/systemd/system/tcproof-serve.service", container.first);
+    fs::write(place, unit).expect("the container's own folder");
+    // A namespace of another user's process.
+    let other = container.in_session(&["unshare", "--net", "sleep", "600"]);
+    let (code, text) = container.run(&["sh", "-c", "systemctl daemon-reload && systemctl start tcproof-serve"]);
+    assert_eq!(code, Some(0), "{text}");
+    let ask = |path: &str| container.run(&["bash", "-c", ASK, path]).1;
+    container.wait_for(|_| ask("/healthz").starts_with("HTTP/1.1 200 OK"), "a window is over");
+    let metrics = ask("/metrics");
+    assert!(metrics.contains("\ntcproof_namespaces 2\n"), "{metrics}");
+    assert!(metrics.contains("\ntcproof_readings_absent{limit=\"all\"} 0\n"), "{metrics}");
+    let (_, pid) = container.run(&["systemctl", "show", "--value", "--property=MainPID", "tcproof-serve"]);
+    let (_, status) = container.run(&["cat", &format!("/proc/{}/status", pid.trim())]);
+    assert!(!status.contains("\nUid:\t0\t") && status.contains("\nCapEff:\t0000000000280004\n"), "{status}");
+    assert_eq!(container.run(&["systemctl", "stop", "tcproof-serve"]).0, Some(0));
+    let (_, result) = container.run(&["systemctl", "show", "--value", "--property=Result", "tcproof-serve"]);
+    assert_eq!(result.trim(), "success");
+    container.kill_session();
+    ended(other);
+}
