@@ -205,7 +205,8 @@ fn facts(report: &Report<'_>, host: &str) -> Vec<(&'static str, String)> {
 fn findings(diagnosis: &Diagnosis) -> Vec<Block> {
     let all = &diagnosis.findings;
     let (full, rest) = all.split_at(all.len().min(FULL));
-    let mut blocks: Vec<_> = full.iter().map(|one| Block::Card(finding(diagnosis, one))).collect();
+    let mut blocks: Vec<_> =
+        (1..).zip(full).map(|(number, one)| Block::Card(finding(diagnosis, number, one))).collect();
     if !rest.is_empty() {
         let row = |one: &Finding| {
             let (_, word) = text::state(one.state);
@@ -227,7 +228,7 @@ fn left(all: usize, most: usize) -> Option<Block> {
     (left > 0).then(|| Block::Text(format!("{left} more are in the JSON.")))
 }
 
-fn finding(diagnosis: &Diagnosis, finding: &Finding) -> Card {
+fn finding(diagnosis: &Diagnosis, nth: usize, finding: &Finding) -> Card {
     let mut fields = Vec::new();
     match text::owners(finding.subject.owners(), NAMES) {
         Some(who) => fields.push(("Who", Field::Text(who))),
@@ -274,7 +275,9 @@ fn finding(diagnosis: &Diagnosis, finding: &Finding) -> Card {
     let columns = vec![column("Reading"), number("Value"), column("Unit"), number("Over")];
     let table = (!rows.is_empty()).then(|| Table { caption: "Evidence".into(), columns, rows });
     let (_, word) = text::state(finding.state);
-    Card { tone: tone(finding.state), word, title: text::heading(diagnosis, finding), fields, table }
+    // The plan names it by its number.
+    let title = format!("{nth}. {}", text::heading(diagnosis, finding));
+    Card { tone: tone(finding.state), word, title, fields, table }
 }
 
 fn remedy(remedy: &Remedy) -> Step {
@@ -372,8 +375,13 @@ fn listeners(interval: &Interval, diagnosis: &Diagnosis) -> Vec<Block> {
     // What a queue was filled to, as a share of what the kernel lets in: the backlog and one more.
     let fill = |watch: &ListenerWatch| f64::from(watch.longest) / (f64::from(watch.last.backlog) + 1.0);
     let dropped = |watch: &ListenerWatch| watch.drops().value().copied();
+    let is_idle = |watch: &ListenerWatch| watch.longest == 0 && dropped(watch) == Some(0);
     all.sort_by(|(_, a), (_, b)| {
-        dropped(b).cmp(&dropped(a)).then(fill(b).total_cmp(&fill(a))).then(a.last.local.cmp(&b.last.local))
+        is_idle(a)
+            .cmp(&is_idle(b))
+            .then(dropped(b).cmp(&dropped(a)))
+            .then(fill(b).total_cmp(&fill(a)))
+            .then(a.last.local.cmp(&b.last.local))
     });
     let row = |(id, watch): &(_, &ListenerWatch)| {
         let mut what = vec![watch.last.local.to_string()];
@@ -404,13 +412,20 @@ fn listeners(interval: &Interval, diagnosis: &Diagnosis) -> Vec<Block> {
     if all.is_empty() {
         return Vec::new();
     }
+    // A queue that nobody waited in says nothing but that.
+    let waited = all.iter().filter(|(_, watch)| !is_idle(watch)).count();
+    let idle = all.len() - waited;
+    let empty = || Block::Text(format!("{} empty in every look, without a drop.", count(idle as u64, "accept queue")));
+    let empty = (idle > 0).then(empty);
+    all.truncate(waited.min(BUSIEST));
+    let left = left(waited, BUSIEST);
+    if all.is_empty() {
+        return empty.into_iter().collect();
+    }
     let columns = vec![column("Listener"), column("Queue over the looks"), number("Dropped")];
-    let rows = all.iter().take(BUSIEST).map(row).collect();
-    let caption = match all.len() {
-        n if n > BUSIEST => format!("{BUSIEST} of {n} accept queues: those that dropped, then the fullest"),
-        _ => "Accept queues: those that dropped, then the fullest".into(),
-    };
-    vec![Block::Table(Table { caption, columns, rows })]
+    let rows = all.iter().map(row).collect();
+    let caption = "Accept queues: those that dropped, then the fullest".into();
+    [Some(Block::Table(Table { caption, columns, rows })), left, empty].into_iter().flatten().collect()
 }
 
 fn connections(diagnosis: &Diagnosis) -> Vec<Block> {

@@ -78,7 +78,7 @@ fn step(out: &mut String, number: usize, step: &Step) {
 }
 
 fn table(out: &mut String, table: &Table) {
-    out.push_str(&format!("{}:\n\n", shown(&table.caption)));
+    out.push_str(&format!("**{}**\n\n", shown(&table.caption)));
     let titles: Vec<_> = table.columns.iter().map(|column| column.title).collect();
     let rule: Vec<_> = table.columns.iter().map(|column| if column.number { "--:" } else { "---" }).collect();
     out.push_str(&format!("| {} |\n| {} |\n", titles.join(" | "), rule.join(" | ")));
