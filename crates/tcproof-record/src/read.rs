@@ -53,6 +53,9 @@ pub enum Entry {
     Lost(Loss),
 }
 
+/// A whole record: its header, and all of its bytes.
+type Whole = (Frame, Vec<u8>);
+
 /// Finds whole records in bytes.
 struct Scan<R> {
     source: R,
@@ -103,7 +106,7 @@ impl<R: Read> Scan<R> {
     }
 
     /// The next whole record and its bytes, and how many damaged bytes lie before it; none at the end.
-    fn next(&mut self) -> Result<(u64, Option<(Frame, Vec<u8>)>), Error> {
+    fn next(&mut self) -> Result<(u64, Option<Whole>), Error> {
         let mut damaged = 0;
         loop {
             if let Some(frame) = Frame::read(self.peek(FRAME)?) {
@@ -347,7 +350,23 @@ pub struct Window {
 pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> Result<Option<Window>, Error> {
     source.seek(SeekFrom::Start(0))?;
     let (header, at) = Header::read(&mut source)?;
+    // The last record that ended by then, and whether the time asked for is near it or within the next one.
+    let mut last = None;
+    let mut is_within = false;
+    {
+        let mut scan = Scan::new(&mut source, at);
+        while let (_, Some((frame, _))) = scan.next()? {
+            if frame.mono > end {
+                is_within = frame.mono.saturating_sub(frame.span) <= end;
+                break;
+            }
+            last = Some(frame.mono);
+        }
+    }
+    let Some(last) = last.filter(|last| is_within || end - *last < length) else { return Ok(None) };
+    let end = last;
     let begin = end.saturating_sub(length);
+    source.seek(SeekFrom::Start(at))?;
     // The last record before it that holds everything.
     let mut from = at;
     {
@@ -366,6 +385,7 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
     source.seek(SeekFrom::Start(from))?;
     let mut reader = Reader::resumed(header, source, from);
     let mut found: Option<Window> = None;
+    let mut longer = None;
     while let Some(entry) = reader.next()? {
         let Entry::Step(step) = entry else { continue };
         if step.mono > end {
@@ -374,10 +394,12 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
         // Half of it at least.
         let middle = step.mono.saturating_sub(step.interval.window() / 2);
         if middle < begin {
+            // Where each record is longer than the window, the one that it ends in is the best there is.
+            longer = (step.mono > begin).then_some(step);
             continue;
         }
         let Step { wall_ms, interval, .. } = *step;
-        let alone = |interval| Window { interval, ended_ms: wall_ms, records: 1, is_cut: false };
+        let alone = |interval| alone(wall_ms, interval);
         found = Some(match found.take() {
             None => alone(interval),
             Some(mut known) => match known.interval.and_then(interval) {
@@ -387,5 +409,11 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
             },
         });
     }
+    let found = found.or_else(|| longer.map(|step| alone(step.wall_ms, step.interval)));
     Ok(found.map(|window| Window { is_cut: window.interval.window() < length.mul_f64(0.8), ..window }))
+}
+
+/// A window of one record.
+fn alone(ended_ms: i64, interval: Interval) -> Window {
+    Window { interval, ended_ms, records: 1, is_cut: false }
 }

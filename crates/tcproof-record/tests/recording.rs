@@ -151,6 +151,8 @@ fn a_window_is_one_interval_wherever_it_ends() {
     }
     let found = window(Cursor::new(&bytes), Duration::from_secs(1_002), Duration::from_secs(5)).unwrap().unwrap();
     assert_eq!((found.records, found.is_cut), (2, true));
+    let found = window(Cursor::new(&bytes), Duration::from_secs(1_100), Duration::from_millis(300)).unwrap().unwrap();
+    assert_eq!((found.records, found.interval.after.at.as_secs()), (1, 1_100));
     assert_eq!(window(Cursor::new(&bytes), Duration::from_secs(10), Duration::from_secs(5)).unwrap(), None);
 }
 

@@ -306,6 +306,7 @@ fn the_manual_page_has_every_verb_and_nothing_hidden() {
     insta::assert_snapshot!(sections.join("\n"), @"
     CHECK
     PATH
+    RECORD
     SOCKETS
     EXPLAIN
     LINT

@@ -17,7 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(TCPROOF);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C.UTF-8");
+    command.args(arguments);
+    // Our own namespace alone: what else runs on the machine takes no time then.
+    if arguments.starts_with(&["record", "-o"]) {
+        command.args(["--netns", &std::process::id().to_string()]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C.UTF-8");
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "TERM"] {
         command.env_remove(name);
     }
@@ -87,7 +92,11 @@ fn killed_at_any_time_what_was_recorded_is_there_and_is_appended_to() {
     let file = place.name("r");
     let mut child = start(&["record", "-o", &file, "--every", "300ms"]);
     wait_for(&place.path("r"), 1);
-    sleep(Duration::from_millis(1_500));
+    let end = Instant::now() + PATIENCE;
+    while records(&file) < 4 {
+        assert!(Instant::now() < end, "no fourth record");
+        sleep(Duration::from_millis(100));
+    }
     signal(&child, Signal::KILL);
     child.wait().expect("our child");
     let before = records(&file);
@@ -255,9 +264,11 @@ fn on_a_full_disk_what_was_recorded_stays_and_it_is_said_once() {
     }
     let place = Place::new();
     let folder = place.name("");
-    let script = "mount -t tmpfs -o size=48k tmpfs \"$1\" && cd \"$1\" && head -c 36000 /dev/zero > filler
-        \"$0\" record -o r --every 100ms --for 12s & P=$!
-        sleep 7; rm filler; wait $P; echo code $?; \"$0\" record --list r --json";
+    let script = "mount -t tmpfs -o size=64k tmpfs \"$1\" && cd \"$1\"
+        \"$0\" record -o r --netns $$ --every 100ms --for 500ms
+        head -c 1000000 /dev/zero > filler 2> /dev/null
+        \"$0\" record -o r --netns $$ --every 100ms --for 6s & P=$!
+        sleep 3; rm filler; wait $P; echo code $?; \"$0\" record --list r --json";
     let output = Command::new("unshare")
         .args(["--mount", "--propagation=private", "sh", "-c", script, TCPROOF, &folder])
         .stdin(Stdio::null())
@@ -270,7 +281,7 @@ fn on_a_full_disk_what_was_recorded_stays_and_it_is_said_once() {
     assert!(stderr.contains("recording again") && stderr.contains("could not be written"), "{stderr}");
     let found: Value = serde_json::from_str(json).expect("JSON");
     assert_eq!((&found["lost"], &found["gaps"]), (&0.into(), &1.into()), "{found}");
-    assert!(found["records"].as_u64() > Some(10), "{found}");
+    assert!(found["records"].as_u64() > Some(4), "{found}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod chart;
 mod lint;
 mod measure;
 mod namespace;
+mod record;
 mod trace;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -63,6 +64,8 @@ enum What {
     Census(census::CensusArgs),
     /// What probes cost a connection, beside other tools
     Trace(trace::TraceArgs),
+    /// What a record of tcproof record costs: bytes and CPU time
+    Record(record::RecordArgs),
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -89,6 +92,7 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
     match &args.what {
         Some(What::Census(args)) => return census::run(workspace, args),
         Some(What::Trace(args)) => return trace::run(workspace, args),
+        Some(What::Record(args)) => return record::run(workspace, args),
         None => {}
     }
     if !geteuid().is_root() {

@@ -147,10 +147,15 @@ impl Flight {
         let mut judged: Option<Interval> = None;
         for step in self.last.iter().filter(|step| step.mono.saturating_sub(step.interval.window() / 2) + JUDGED >= end)
         {
-            match &mut judged {
-                Some(judged) => judged.and_then(step.interval.clone()).ok()?,
-                None => judged = Some(step.interval.clone()),
-            }
+            let interval = step.interval.clone();
+            judged = Some(match judged.take() {
+                None => interval,
+                Some(mut judged) => match judged.and_then(interval) {
+                    Ok(()) => judged,
+                    // The machine slept in between.
+                    Err(interval) => *interval,
+                },
+            });
         }
         let diagnosis = diagnose(&judged?);
         let is_wanted = match diagnosis.verdict() {
@@ -356,4 +361,49 @@ fn locked(path: &Path) -> anyhow::Result<File> {
 /// Another after each boot; empty where it can't be read.
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One second that ends then. Memory ran out as often before it began, and as often before it ended.
+    fn step(second: u64, times: [u64; 2]) -> Step {
+        let fixture = include_str!("../../../tcproof-core/fixtures/tcp-memory-hard-limit-5.10.json");
+        let recorded: Interval = serde_json::from_str(fixture).unwrap();
+        let mut interval = recorded.clone();
+        for (end, times) in [&mut interval.before, &mut interval.after].into_iter().zip(times) {
+            *end = recorded.after.clone();
+            for (id, ns) in &mut end.namespaces {
+                for (name, counter) in &mut ns.counters {
+                    let before = recorded.before.namespaces[id].counters.get(name).copied().unwrap_or(0);
+                    *counter = before + counter.saturating_sub(before) * times;
+                }
+            }
+        }
+        interval.before.at = Duration::from_secs(second - 1);
+        interval.after.at = Duration::from_secs(second);
+        Step { wall_ms: 0, mono: interval.after.at, interval }
+    }
+
+    fn kept(on: RecordOn, hurt: &[u64]) -> Vec<u64> {
+        let mut flight = Flight::new(on);
+        let times = |second: u64| hurt.iter().filter(|hurt| **hurt <= second).count() as u64;
+        let steps = (1..=400).flat_map(|second| flight.keep(step(second, [times(second - 1), times(second)])));
+        let kept = steps.map(|step| step.mono.as_secs()).collect();
+        assert!(flight.last.len() <= 62, "{}", flight.last.len());
+        kept
+    }
+
+    #[test]
+    fn the_minute_before_and_after_a_finding_is_kept_each_second_once() {
+        assert_eq!(kept(RecordOn::Limiting, &[]), [0; 0]);
+        let around = kept(RecordOn::Limiting, &[100]);
+        assert!((39..=41).contains(&around[0]) && around.last() >= Some(&160), "{around:?}");
+        assert!(around.windows(2).all(|pair| pair[1] == pair[0] + 1), "{around:?}");
+        assert!(around.last() <= Some(&165), "{around:?}");
+        let twice = kept(RecordOn::Limiting, &[100, 130, 300]);
+        assert!(twice.windows(2).filter(|pair| pair[1] != pair[0] + 1).count() == 1, "{twice:?}");
+        assert!(twice.contains(&190) && !twice.contains(&200) && twice.contains(&241), "{twice:?}");
+    }
 }
