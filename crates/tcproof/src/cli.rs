@@ -51,7 +51,7 @@ names the knob.";
 
 const REPORT_FORMATS: &str = "\
 Formats: --format html (the default: one file, nothing fetched, no script) and
---format md (Markdown).";
+--format md (Markdown, also where FILE ends in .md).";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]

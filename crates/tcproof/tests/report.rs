@@ -85,6 +85,16 @@ fn a_saved_check_in_both_formats() {
 }
 
 #[test]
+fn a_recording() {
+    let file = format!("{FIXTURES}/../../tcproof-record/fixtures/v1.tcproof");
+    let done = report(&["--from", &file, "--at", "-0s", "--for", "10s", "--format", "md"]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let text = stdout(&done);
+    assert!(text.contains("From: ") && text.contains("recording of ") && text.contains("## Packet path"), "{text}");
+    assert_eq!(report(&["--from", &file, "--at", "1970-01-01T00:00:00Z"]).status.code(), Some(1));
+}
+
+#[test]
 fn only_one_port() {
     let done = report(&["--from", "limiting.json", "--port", "9", "--format", "md"]);
     let text = stdout(&done);

@@ -262,17 +262,15 @@ fn finding(diagnosis: &Diagnosis, nth: usize, finding: &Finding) -> Card {
         .iter()
         .take(ROWS)
         .map(|evidence| {
-            let over = evidence.over_seconds.map_or_else(|| "stands".into(), |seconds| format!("{seconds:.1} s"));
-            let grown = if evidence.over_seconds.is_some() { "+" } else { "" };
-            vec![
-                Cell::code(&evidence.reading),
-                Cell::new(format!("{grown}{}", text::number(evidence.value))),
-                Cell::new(&evidence.unit),
-                Cell::new(over),
-            ]
+            let (grown, unit) = match evidence.over_seconds {
+                Some(seconds) => ("+", format!("{} in {seconds:.1} s", evidence.unit)),
+                None => ("", evidence.unit.clone()),
+            };
+            let value = format!("{grown}{}", text::number(evidence.value));
+            vec![Cell::code(&evidence.reading), Cell::new(value), Cell::new(unit)]
         })
         .collect();
-    let columns = vec![column("Reading"), number("Value"), column("Unit"), number("Over")];
+    let columns = vec![column("Reading"), number("Value"), column("Unit")];
     let table = (!rows.is_empty()).then(|| Table { caption: "Evidence".into(), columns, rows });
     let (_, word) = text::state(finding.state);
     // The plan names it by its number.
