@@ -263,7 +263,7 @@ fn finding(diagnosis: &Diagnosis, nth: usize, finding: &Finding) -> Card {
         .take(ROWS)
         .map(|evidence| {
             let (grown, unit) = match evidence.over_seconds {
-                Some(seconds) => ("+", format!("{} in {seconds:.1} s", evidence.unit)),
+                Some(seconds) => ("+", format!("{} in\u{a0}{seconds:.1}\u{a0}s", evidence.unit)),
                 None => ("", evidence.unit.clone()),
             };
             let value = format!("{grown}{}", text::number(evidence.value));

@@ -1,6 +1,6 @@
 //! `tcproof report`: one file for people who were not there, as HTML or as Markdown.
 //!
-//! What is told is put together once, in [`content`]; the faces only differ in how they write it.
+//! What is told is put together once (`content.rs`); the faces only differ in how they write it.
 
 mod content;
 mod html;
