@@ -16,8 +16,10 @@ use crate::{flows, path, text, title, trace};
 const FULL: usize = 20;
 /// Rows of any table: what is beyond them is in the JSON.
 const ROWS: usize = 200;
-/// Listeners and connections.
+/// Listeners, and counters of one stage.
 const BUSIEST: usize = 20;
+/// Connections: those that matter have findings.
+const FLOWS: usize = 10;
 /// Devices.
 const DEVICES: usize = 12;
 /// Names in a list.
@@ -445,10 +447,10 @@ fn connections(diagnosis: &Diagnosis) -> Vec<Block> {
         ]
     };
     let columns = vec![column("Connection"), column("Held back by"), number("Rate")];
-    let rows = diagnosis.flows.iter().take(BUSIEST).map(row).collect();
+    let rows = diagnosis.flows.iter().take(FLOWS).map(row).collect();
     let caption = "Connections that were looked at, the fastest first".into();
     let mut blocks = vec![Block::Text(summary), Block::Table(Table { caption, columns, rows })];
-    blocks.extend(left(diagnosis.flows.len(), BUSIEST));
+    blocks.extend(left(diagnosis.flows.len(), FLOWS));
     blocks
 }
 
