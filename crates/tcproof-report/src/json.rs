@@ -1,6 +1,7 @@
 //! `tcproof check --json`: schema `tcproof/check/1`, for programs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use tcproof_core::{
@@ -29,6 +30,15 @@ pub struct Saved {
     pub findings: Vec<Finding>,
     /// What could not be observed.
     pub unknown: Vec<Unknown>,
+    /// How long it was watched.
+    #[serde(default)]
+    pub window_seconds: f64,
+    /// Fullest first.
+    #[serde(default)]
+    pub headroom: Vec<Headroom>,
+    /// What the watched connections are held back by.
+    #[serde(default)]
+    pub flows: Vec<FlowNote>,
 }
 
 /// The machine of a saved check.
@@ -40,6 +50,12 @@ pub struct SavedHost {
     /// Its kernel; empty where it could not be read.
     #[serde(default)]
     pub kernel: String,
+    /// Its CPUs; 0 where they could not be read.
+    #[serde(default)]
+    pub cpus: u32,
+    /// Its memory; 0 where it could not be read.
+    #[serde(default)]
+    pub memory_bytes: u64,
 }
 
 /// Reads what [`check`] wrote, or a later version that only added to it.
@@ -59,6 +75,28 @@ pub fn read(text: &str) -> Result<Saved, String> {
         ));
     }
     serde_json::from_str(text).map_err(|error| placed(&error))
+}
+
+impl Saved {
+    /// The diagnosis that was saved, but for what its JSON does not say: namespaces, sockets and open connections.
+    pub fn into_diagnosis(self) -> Diagnosis {
+        let Self { host, verdict, findings, unknown, window_seconds, headroom, flows } = self;
+        let SavedHost { name, kernel, cpus, memory_bytes } = host;
+        Diagnosis {
+            host: tcproof_core::snapshot::Host { name, kernel, cpus, memory_bytes, ..Default::default() },
+            // What is no time at all is no window.
+            window: Duration::try_from_secs_f64(window_seconds).unwrap_or_default(),
+            findings,
+            checked: headroom.len(),
+            headroom,
+            unknown,
+            namespaces: 0,
+            listeners_seen: verdict != Verdict::Unknown,
+            sockets: None,
+            open_flows: 0,
+            flows,
+        }
+    }
 }
 
 /// The error with its place in front, as TOML's are written, too.

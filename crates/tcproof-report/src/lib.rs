@@ -12,6 +12,7 @@ pub mod page;
 pub mod path;
 pub mod plan;
 pub mod record;
+pub mod report;
 mod sanitize;
 pub mod sockets;
 pub mod states;

@@ -63,13 +63,18 @@ fn body(screen: &mut Screen<'_>, interval: &Interval) {
     }
 }
 
-fn show_stage(screen: &mut Screen<'_>, stage: &Stage) {
-    let (role, word) = match stage {
+/// Whether it dropped, in a word.
+pub(crate) fn state(stage: &Stage) -> (Role, &'static str) {
+    match stage {
         stage if !stage.dropped.is_empty() => (Role::Near, "DROPPED"),
         // Nothing of it was seen at all.
         stage if stage.still == 0 && stage.passed.is_empty() && !stage.unknown.is_empty() => (Role::Plain, "unknown"),
         _ => (Role::Clear, "ok"),
-    };
+    }
+}
+
+fn show_stage(screen: &mut Screen<'_>, stage: &Stage) {
+    let (role, word) = state(stage);
     screen.row(&[Cell::new(role, word, MARGIN)], Role::Heading, stage.title);
     let verbose = screen.style.verbose;
     let most = |n: usize| if verbose { usize::MAX } else { n };
@@ -110,7 +115,7 @@ fn labelled(screen: &mut Screen<'_>, label: &str, text: &str) {
 }
 
 /// `11 842 Ip.InReceives, 9 128 Ip.OutRequests`: summed over places, or each by itself.
-fn passed(counts: &[Count], each: bool) -> String {
+pub(crate) fn passed(counts: &[Count], each: bool) -> String {
     if each {
         let told = counts.iter().map(|count| format!("{} {} ({})", thousands(count.value), count.counter, count.place));
         return told.collect::<Vec<_>>().join(", ");
@@ -126,20 +131,20 @@ fn passed(counts: &[Count], each: bool) -> String {
 }
 
 /// `342 TcpExt.ListenOverflows (host): a finished handshake found the accept queue full`
-fn told(count: &Count) -> String {
+pub(crate) fn told(count: &Count) -> String {
     let Count { counter, place, value, means, .. } = count;
     let means = if means.is_empty() { String::new() } else { format!(": {means}") };
     format!("{} {counter} ({place}){means}", thousands(*value))
 }
 
-fn advised(count: &Count) -> Vec<String> {
+pub(crate) fn advised(count: &Count) -> Vec<String> {
     let page = count.limit.filter(|slug| Limit::by_slug(slug).is_some());
     let page = page.map(|slug| format!("tcproof explain {slug}"));
     page.into_iter().chain(count.advice.map(Into::into)).collect()
 }
 
 /// `counters of a, b and 4 more: no permission (needs root)`, a line for each reason.
-fn reasons(missing: &[Missing]) -> Vec<String> {
+pub(crate) fn reasons(missing: &[Missing]) -> Vec<String> {
     let mut reasons: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
     for one in missing {
         reasons.entry((&one.because, one.would_need.as_deref())).or_default().push(one.reading.clone());
@@ -154,13 +159,7 @@ fn reasons(missing: &[Missing]) -> Vec<String> {
 fn show_device(screen: &mut Screen<'_>, device: &DeviceChange<'_>, first: bool) {
     let link = device.link;
     let label = if first { "DEVICES" } else { "" };
-    let kind = match (&link.kind, &link.parent) {
-        (Some(kind), _) => kind.clone(),
-        (None, Some((bus, name))) => format!("{bus} {name}"),
-        (None, None) => if link.is_card() { "card" } else { "loopback" }.into(),
-    };
-    let speed = link.settings.speed.value().map(|mbit| format!(", {} Mbit/s", thousands((*mbit).into())));
-    let text = format!("{}: {kind}, MTU {}{}", device.place(), link.mtu, speed.unwrap_or_default());
+    let text = summary(device);
     screen.row(&[Cell::new(Role::Heading, label, MARGIN)], Role::Heading, &text);
     for (label, text) in &facts(device) {
         labelled(screen, label, text);
@@ -174,8 +173,20 @@ fn show_device(screen: &mut Screen<'_>, device: &DeviceChange<'_>, first: bool) 
     }
 }
 
+/// `eth0 in web: veth, MTU 1500, 10 000 Mbit/s`
+pub(crate) fn summary(device: &DeviceChange<'_>) -> String {
+    let link = device.link;
+    let kind = match (&link.kind, &link.parent) {
+        (Some(kind), _) => kind.clone(),
+        (None, Some((bus, name))) => format!("{bus} {name}"),
+        (None, None) => if link.is_card() { "card" } else { "loopback" }.into(),
+    };
+    let speed = link.settings.speed.value().map(|mbit| format!(", {} Mbit/s", thousands((*mbit).into())));
+    format!("{}: {kind}, MTU {}{}", device.place(), link.mtu, speed.unwrap_or_default())
+}
+
 /// What is known of a device, a row each.
-fn facts(device: &DeviceChange<'_>) -> Vec<(&'static str, String)> {
+pub(crate) fn facts(device: &DeviceChange<'_>) -> Vec<(&'static str, String)> {
     let link = device.link;
     let settings = &link.settings;
     let mut rows = Vec::new();

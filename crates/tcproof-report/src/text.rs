@@ -59,8 +59,10 @@ impl Check<'_> {
     fn one_line(&mut self) {
         let verdict = self.diagnosis.verdict();
         let what = match self.diagnosis.findings.first() {
-            Some(finding) => format!("{} of {} ({})", finding.limit, self.place(&finding.subject), finding.cause),
-            None => self.looked(),
+            Some(finding) => {
+                format!("{} of {} ({})", finding.limit, place(self.diagnosis, &finding.subject), finding.cause)
+            }
+            None => looked(self.diagnosis),
         };
         self.screen.unwrapped(&format!("{}: {what}", verdict.as_str()));
     }
@@ -70,24 +72,13 @@ impl Check<'_> {
         header(&mut self.screen, host, *window, *sockets, *namespaces);
     }
 
-    /// `41 checked, 2 could not be seen`
-    fn looked(&self) -> String {
-        let (checked, unseen) = (self.diagnosis.checked, self.diagnosis.unknown.len());
-        match (checked, unseen) {
-            (0, 0) => "nothing to judge".to_string(),
-            (0, unseen) => format!("nothing could be judged, {unseen} could not be seen"),
-            (checked, 0) => format!("{checked} checked"),
-            (checked, unseen) => format!("{checked} checked, {unseen} could not be seen"),
-        }
-    }
-
     fn findings(&mut self) {
         let findings = &self.diagnosis.findings;
         match self.diagnosis.verdict() {
             Verdict::Clear => {
-                self.screen.text(Role::Clear, &format!("nothing limits TCP here: {}", self.looked()));
+                self.screen.text(Role::Clear, &format!("nothing limits TCP here: {}", looked(self.diagnosis)));
             }
-            Verdict::Unknown => self.screen.text(Role::Near, &format!("no verdict: {}", self.looked())),
+            Verdict::Unknown => self.screen.text(Role::Near, &format!("no verdict: {}", looked(self.diagnosis))),
             Verdict::Limiting | Verdict::Near => {}
         }
         let (full, rest) = findings.split_at(findings.len().min(self.most(FULL)));
@@ -99,7 +90,7 @@ impl Check<'_> {
         for finding in rest.iter().take(BRIEF) {
             let (role, word) = state(finding.state);
             let who = owners(finding.subject.owners(), 1).map(|who| format!(", {who}")).unwrap_or_default();
-            let text = format!("{}: {}{who}", self.heading(finding), finding.cause);
+            let text = format!("{}: {}{who}", heading(self.diagnosis, finding), finding.cause);
             self.screen.row(&[Cell::new(role, word, MARGIN)], Role::Plain, &text);
         }
         let left = rest.get(BRIEF..).unwrap_or_default();
@@ -112,34 +103,13 @@ impl Check<'_> {
         self.screen.gap();
     }
 
-    /// `accept queue of 0.0.0.0:8080 in web`
-    fn heading(&self, finding: &Finding) -> String {
-        let sure = match finding.confidence {
-            tcproof_core::Confidence::Proven => "",
-            tcproof_core::Confidence::Likely => " (likely, not proven)",
-        };
-        format!("{} of {}{sure}", title(&finding.limit), self.place(&finding.subject))
-    }
-
-    /// The subject, with its namespace where there is more than one.
-    fn place(&self, subject: &Subject) -> String {
-        match subject.netns() {
-            Some(netns) if self.diagnosis.namespaces > 1 && !matches!(subject, Subject::Netns { .. }) => {
-                format!("{subject} in {netns}")
-            }
-            _ => subject.to_string(),
-        }
-    }
-
     fn finding(&mut self, finding: &Finding, explain: bool) {
         let (role, word) = state(finding.state);
-        let heading = self.heading(finding);
+        let heading = heading(self.diagnosis, finding);
         self.screen.row(&[Cell::new(role, word, MARGIN)], Role::Heading, &heading);
         match owners(finding.subject.owners(), self.most(NAMES)) {
             Some(who) => self.field("who", &who),
-            None if matches!(finding.subject, Subject::Listener { .. } | Subject::Flow { .. }) => {
-                self.field("who", "the process that holds it was not seen (tcproof doctor)");
-            }
+            None if has_owner(&finding.subject) => self.field("who", NOT_SEEN),
             None => {}
         }
         self.field("seen", &finding.summary);
@@ -183,12 +153,7 @@ impl Check<'_> {
         let cells =
             [Cell::blank(2), Cell::new(Role::Label, label, MARGIN - 2), Cell::new(Role::Plain, &number, number.len())];
         self.screen.row(&cells, Role::Plain, &format!("{} ({})", remedy.text, level(remedy.level)));
-        if let Some(knob) = &remedy.knob {
-            let change = match (&remedy.from, &remedy.to) {
-                (Some(from), Some(to)) => format!("{knob} {from} → {to}"),
-                (None, Some(to)) => format!("{knob} → {to}"),
-                (_, None) => knob.clone(),
-            };
+        if let Some(change) = change(remedy) {
             self.screen.row(&[Cell::blank(indent)], Role::Command, &change);
         }
         for (what, text) in [("computed", &remedy.formula), ("cost", &remedy.cost)] {
@@ -231,7 +196,7 @@ impl Check<'_> {
             Cell::new(role, &share, 7),
         ];
         let used = format!("{} of {}", thousands(row.used), thousands(row.capacity));
-        let whose = self.whose(&row.subject).map(|whose| format!("{whose}  ")).unwrap_or_default();
+        let whose = whose(self.diagnosis, &row.subject).map(|whose| format!("{whose}  ")).unwrap_or_default();
         let full = format!("{whose}{}", bind(&format!("{used} {}", row.unit)));
         let short = format!("{whose}{}", bind(&used));
         let room = columns - cells.iter().map(|cell| cell.width).sum::<usize>();
@@ -241,15 +206,6 @@ impl Check<'_> {
         } else {
             self.screen.row(&cells, Role::Plain, "");
             self.screen.row(&[Cell::blank(MARGIN + 2)], Role::Plain, &full);
-        }
-    }
-
-    /// The subject, where it is not simply the host or its one namespace.
-    fn whose(&self, subject: &Subject) -> Option<String> {
-        match subject {
-            Subject::Host => None,
-            Subject::Netns { .. } if self.diagnosis.namespaces <= 1 => None,
-            subject => Some(self.place(subject)),
         }
     }
 
@@ -272,6 +228,45 @@ impl Check<'_> {
             };
             self.screen.row(&[Cell::blank(MARGIN)], Role::Command, &more);
         }
+    }
+}
+
+/// `41 checked, 2 could not be seen`
+pub(crate) fn looked(diagnosis: &Diagnosis) -> String {
+    let (checked, unseen) = (diagnosis.checked, diagnosis.unknown.len());
+    match (checked, unseen) {
+        (0, 0) => "nothing to judge".to_string(),
+        (0, unseen) => format!("nothing could be judged, {unseen} could not be seen"),
+        (checked, 0) => format!("{checked} checked"),
+        (checked, unseen) => format!("{checked} checked, {unseen} could not be seen"),
+    }
+}
+
+/// `accept queue of 0.0.0.0:8080 in web`
+pub(crate) fn heading(diagnosis: &Diagnosis, finding: &Finding) -> String {
+    let sure = match finding.confidence {
+        tcproof_core::Confidence::Proven => "",
+        tcproof_core::Confidence::Likely => " (likely, not proven)",
+    };
+    format!("{} of {}{sure}", title(&finding.limit), place(diagnosis, &finding.subject))
+}
+
+/// The subject, with its namespace where there is more than one.
+pub(crate) fn place(diagnosis: &Diagnosis, subject: &Subject) -> String {
+    match subject.netns() {
+        Some(netns) if diagnosis.namespaces > 1 && !matches!(subject, Subject::Netns { .. }) => {
+            format!("{subject} in {netns}")
+        }
+        _ => subject.to_string(),
+    }
+}
+
+/// The subject, where it is not simply the host or its one namespace.
+pub(crate) fn whose(diagnosis: &Diagnosis, subject: &Subject) -> Option<String> {
+    match subject {
+        Subject::Host => None,
+        Subject::Netns { .. } if diagnosis.namespaces <= 1 => None,
+        subject => Some(place(diagnosis, subject)),
     }
 }
 
@@ -315,8 +310,26 @@ pub(crate) fn level(level: Level) -> &'static str {
     }
 }
 
+/// Whether somebody holds it, be it seen or not.
+pub(crate) fn has_owner(subject: &Subject) -> bool {
+    matches!(subject, Subject::Listener { .. } | Subject::Flow { .. })
+}
+
+/// In place of the owner.
+pub(crate) const NOT_SEEN: &str = "the process that holds it was not seen (tcproof doctor)";
+
+/// `net.core.somaxconn 128 → 4096`
+pub(crate) fn change(remedy: &Remedy) -> Option<String> {
+    let knob = remedy.knob.as_ref()?;
+    Some(match (&remedy.from, &remedy.to) {
+        (Some(from), Some(to)) => format!("{knob} {from} → {to}"),
+        (None, Some(to)) => format!("{knob} → {to}"),
+        (_, None) => knob.clone(),
+    })
+}
+
 /// The cause's stable name, and why it is that one.
-fn cause(finding: &Finding) -> String {
+pub(crate) fn cause(finding: &Finding) -> String {
     let meaning = || {
         let causes = Limit::by_slug(&finding.limit)?.causes;
         causes.iter().find(|(slug, _)| *slug == finding.cause).map(|(_, meaning)| (*meaning).to_string())
@@ -328,12 +341,14 @@ fn cause(finding: &Finding) -> String {
     }
 }
 
+/// A counter as one, a share with two digits.
+pub(crate) fn number(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
 fn evidence(evidence: &tcproof_core::Evidence) -> String {
     let tcproof_core::Evidence { reading, value, unit, over_seconds } = evidence;
-    let value = match value {
-        whole if whole.fract() == 0.0 => format!("{whole:.0}"),
-        value => format!("{value:.2}"),
-    };
+    let value = number(*value);
     match over_seconds {
         Some(seconds) => format!("{reading} +{value} {unit} in {seconds:.1} s"),
         None => format!("{reading} {value} {unit}"),
@@ -363,7 +378,7 @@ pub(crate) fn owners(owners: &[Owner], most: usize) -> Option<String> {
 }
 
 /// The first, and so the fullest, of every limit.
-fn worst_per_limit(all: &[Headroom]) -> Vec<&Headroom> {
+pub(crate) fn worst_per_limit(all: &[Headroom]) -> Vec<&Headroom> {
     let mut worst: Vec<&Headroom> = Vec::new();
     for row in all {
         if !worst.iter().any(|other| other.limit == row.limit) {
@@ -374,7 +389,7 @@ fn worst_per_limit(all: &[Headroom]) -> Vec<&Headroom> {
 }
 
 /// What could not be seen for one reason.
-struct Group<'a> {
+pub(crate) struct Group<'a> {
     because: &'a str,
     would_need: Option<&'a str>,
     limits: BTreeSet<String>,
@@ -383,7 +398,7 @@ struct Group<'a> {
 }
 
 /// Groups by reason; a reason that differs only in a number (a pid, an inode) is the same.
-fn group(unknown: &[Unknown]) -> Vec<Group<'_>> {
+pub(crate) fn group(unknown: &[Unknown]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut index: BTreeMap<(String, Option<&str>), usize> = BTreeMap::new();
     for one in unknown {
@@ -428,7 +443,7 @@ fn limit_name(slug: &str) -> String {
 }
 
 impl Group<'_> {
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let mut what = few(&self.readings, NAMES);
         if !self.places.is_empty() {
             // One name tells more than two here: the first says which kind of place it is.

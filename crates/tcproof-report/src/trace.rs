@@ -15,16 +15,29 @@ const LABEL: usize = 10;
 
 /// The block, or nothing where no probe was asked for.
 pub fn block(interval: &Interval, style: &Style) -> String {
+    let rows = rows(interval);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut screen = Screen::new(style);
+    screen.text(Role::Heading, "PROBES (eBPF)");
+    for (label, text) in rows {
+        screen.row(&[Cell::blank(MARGIN), Cell::new(Role::Label, label, LABEL)], Role::Plain, &text);
+    }
+    format!("\n{}", screen.finish())
+}
+
+/// Each row with its label, which is empty where it is the one before; none where no probe was asked for.
+pub(crate) fn rows(interval: &Interval) -> Vec<(&'static str, String)> {
     let Trace { connects, arrivals, drops, resent, memory } = &interval.trace;
-    let mut block = Block { screen: Screen::new(style), interval, missing: Vec::new() };
-    block.screen.text(Role::Heading, "PROBES (eBPF)");
+    let mut block = Block { rows: Vec::new(), interval, missing: Vec::new() };
     block.table("connects", connects, |row| row.tried, Block::connects);
     block.table("arrivals", arrivals, |row| row.arrived, Block::arrivals);
     block.table("dropped", drops, |row| row.packets, Block::drops);
     block.table("resent", resent, |row| row.data + row.syn + row.resets + row.aborted, Block::resent);
     block.table("refused", memory, |row| row.beyond + row.within, Block::memory);
     if block.missing.iter().all(|(_, why)| why.is_not_needed()) && !block.missing.is_empty() {
-        return String::new();
+        return Vec::new();
     }
     // One reason for all of them is said once.
     let missing = std::mem::take(&mut block.missing);
@@ -39,18 +52,18 @@ pub fn block(interval: &Interval, style: &Style) -> String {
         let needs = why.would_need().map(|needs| format!(" (needs {needs})")).unwrap_or_default();
         block.row("unknown", &format!("{}: {why}{needs}", names.join(", ")));
     }
-    format!("\n{}", block.screen.finish())
+    block.rows
 }
 
 struct Block<'a> {
-    screen: Screen<'a>,
+    rows: Vec<(&'static str, String)>,
     interval: &'a Interval,
     missing: Vec<(&'static str, &'a Absent)>,
 }
 
 impl<'a> Block<'a> {
-    fn row(&mut self, label: &str, text: &str) {
-        self.screen.row(&[Cell::blank(MARGIN), Cell::new(Role::Label, label, LABEL)], Role::Plain, text);
+    fn row(&mut self, label: &'static str, text: &str) {
+        self.rows.push((label, text.into()));
     }
 
     fn table<T>(

@@ -50,6 +50,10 @@ securityContext), systemd (a unit's drop-in), tuned (a profile), and toml.
 A plan never lowers a value, nor takes the second of two ways, unless --with
 names the knob.";
 
+const REPORT_FORMATS: &str = "\
+Formats: --format html (the default: one file, nothing fetched, no script) and
+--format md (Markdown, also where FILE ends in .md).";
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -71,6 +75,9 @@ pub(crate) enum Command {
     /// Turn what check finds into the smallest safe changes: reviewed first, done by nobody but you
     #[command(after_help = PLAN_FORMATS)]
     Plan(PlanArgs),
+    /// Write it all down for people who were not there: one HTML file, or Markdown for a ticket
+    #[command(after_help = REPORT_FORMATS)]
+    Report(ReportArgs),
     /// Make the changes of a plan, and take them back unless they are confirmed
     Apply(ApplyArgs),
     /// Watch before and after a change of yours, such as a reload, and say whether it helped
@@ -174,6 +181,12 @@ pub(crate) enum Format {
     /// Every suggestion as a unified diff: of `lint` only, whose help names it
     #[value(hide = true)]
     Diff,
+    /// One HTML file: of `report` only, whose help names it and the next
+    #[value(hide = true)]
+    Html,
+    /// Markdown
+    #[value(hide = true)]
+    Md,
     /// The plan's own: of `plan` only, whose help names it and those that follow
     #[value(hide = true)]
     Toml,
@@ -199,6 +212,7 @@ impl Format {
     pub(crate) fn only_of(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Text | Self::Json => None,
+            Self::Html | Self::Md => Some(("report", "--format html and --format md")),
             Self::Sarif | Self::Diff => Some(("lint", "--format sarif and --format diff")),
             Self::Toml | Self::Sysctl | Self::Ansible | Self::Kubernetes | Self::Systemd | Self::Tuned => {
                 Some(("plan", "--format toml, sysctl, ansible, kubernetes, systemd and tuned"))
@@ -615,6 +629,37 @@ pub(crate) struct PlanArgs {
     /// Exit with 3 when something could not be seen
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub(crate) root: PathBuf,
+}
+
+/// `report`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The file to write; one that is there is replaced (none: to standard output)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
+    pub(crate) window: Duration,
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Only what concerns this port (and what concerns the whole host)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) ebpf: ProbeArgs,
+    /// Report what `check --json` saved, or a recording (tcproof record): its last 5s, or those --at and --for say
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["netns", "root"])]
+    pub(crate) from: Option<PathBuf>,
+    /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
+    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
+    pub(crate) at: Option<At>,
+    /// Exit with 12 or 13 from which state on; the report is written all the same
+    #[arg(long, value_enum, default_value = "never", value_name = "STATE")]
+    pub(crate) fail_on: FailOn,
     /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     pub(crate) root: PathBuf,

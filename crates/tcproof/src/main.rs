@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let verb = match cli.command {
         Some(Command::Lint(_)) => "lint",
         Some(Command::Plan(_)) => "plan",
+        Some(Command::Report(_)) => "report",
         _ => "",
     };
     if let Some((only, formats)) = output.format().only_of().filter(|(only, _)| *only != verb) {
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Some(Command::UndoWatch(args)) => cmd::undo::watch(&args),
         Some(Command::Verify(args)) => cmd::verify::run(&args, output),
         Some(Command::Plan(args)) => cmd::plan::run(&args, output),
+        Some(Command::Report(args)) => cmd::report::run(&args, output),
         Some(Command::Doctor(args)) => cmd::doctor::run(&args, output),
         Some(Command::Lab(args)) => cmd::lab::run(args, output),
         Some(Command::LabHandover(args)) => cmd::lab::handover(&args),

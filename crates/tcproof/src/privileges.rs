@@ -196,6 +196,13 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
             };
             observing | if args.output.is_some() { own(FILES) } else { NONE }
         }
+        Command::Report(args) => {
+            let observing = match args.from {
+                Some(_) => own(SEARCH | OPEN),
+                None => watching(&args.root, args.ebpf),
+            };
+            observing | if args.output.is_some() { own(FILES) } else { NONE }
+        }
         Command::Lint(args) => own(if args.fix { FILES } else { SEARCH | OPEN }),
         Command::Journal(_) => own(SEARCH | OPEN),
         Command::Schema(_) | Command::Completions { .. } | Command::Man => NONE,
@@ -303,7 +310,13 @@ mod tests {
         // Its /proc is the live one, and beside it may be links to anywhere.
         assert_eq!(of("check --root /proc/self/root", true), Keep::Only(NONE));
         assert_eq!(of("check --root /proc/self/root", false), Keep::Only(READING | EBPF));
-        for (arguments, kept) in [("plan --from f", NONE), ("plan -o f", READING | EBPF), ("lint --fix", NONE)] {
+        for (arguments, kept) in [
+            ("plan --from f", NONE),
+            ("plan -o f", READING | EBPF),
+            ("report --from f", NONE),
+            ("report -o f", READING | EBPF),
+            ("lint --fix", NONE),
+        ] {
             assert_eq!(of(arguments, true), Keep::Only(kept), "{arguments}");
         }
         for arguments in ["check --from f", "--from f", "record --list f"] {

@@ -312,6 +312,7 @@ fn the_manual_page_has_every_verb_and_nothing_hidden() {
     EXPLAIN
     LINT
     PLAN
+    REPORT
     APPLY
     VERIFY
     CONFIRM

@@ -21,5 +21,6 @@ pub use file::{Error, json, read, toml};
 pub use kubernetes::kubernetes;
 pub use sysctl::sysctl;
 pub use systemd::systemd;
+pub(crate) use text::nothing;
 pub use text::{Next, text};
 pub use tuned::tuned;

@@ -162,6 +162,6 @@ impl Face<'_> {
     }
 }
 
-fn nothing(value: &str) -> &str {
+pub(crate) fn nothing(value: &str) -> &str {
     if value.is_empty() { "(nothing)" } else { value }
 }

@@ -24,6 +24,7 @@ pub(crate) mod path;
 pub(crate) mod plan;
 pub(crate) mod record;
 mod recording;
+pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod sockets;
 pub(crate) mod undo;

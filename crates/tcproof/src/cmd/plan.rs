@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use tcproof_core::plan::{Making, Plan, plan};
-use tcproof_core::{Finding, Verdict, diagnose};
+use tcproof_core::{Finding, Interval, Verdict, diagnose};
 use tcproof_host::{Options, Root, Scope};
 use tcproof_report::{json, plan as report, sanitize};
 
@@ -30,20 +30,7 @@ pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
         Some(_) => privileges::keep_for_files()?,
         None => privileges::drop_all()?,
     }
-    let now = jiff::Timestamp::now();
-    let made_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let id = format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), RandomState::new().build_hasher().finish() as u16);
-    let plan = plan(
-        &found.findings,
-        &Making {
-            id: &id,
-            host: &found.host,
-            kernel: &found.kernel,
-            made_at: &made_at,
-            namespaces: found.namespaces.clone(),
-            wanted: &args.with,
-        },
-    );
+    let plan = make(&found.findings, &found.host, &found.kernel, found.namespaces.clone(), &args.with);
     for knob in args.with.iter().filter(|knob| !found.asks_for(knob)) {
         say!("tcproof: --with {knob}: no finding asks for it");
     }
@@ -62,6 +49,20 @@ pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCo
         () => Exit::Done,
     };
     Ok(exit.into())
+}
+
+/// A plan of now.
+pub(super) fn make(
+    findings: &[Finding],
+    host: &str,
+    kernel: &str,
+    namespaces: Option<BTreeMap<String, u64>>,
+    wanted: &[String],
+) -> Plan {
+    let now = jiff::Timestamp::now();
+    let made_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let id = format!("{}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), RandomState::new().build_hasher().finish() as u16);
+    plan(findings, &Making { id: &id, host, kernel, made_at: &made_at, namespaces, wanted })
 }
 
 /// What a plan is made from.
@@ -89,7 +90,7 @@ fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
     if let Some(port) = args.port {
         diagnosis.keep_port(port);
     }
-    let namespaces = interval.after.namespaces.iter().map(|(id, ns)| (ns.name.clone(), id.0)).collect();
+    let namespaces = namespaces_in(&interval);
     Ok(Found {
         host: diagnosis.host.name.clone(),
         kernel: diagnosis.host.kernel.clone(),
@@ -113,6 +114,11 @@ fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
         findings: diagnosis.findings,
         namespaces,
     })
+}
+
+/// The namespaces that were watched, by name.
+pub(super) fn namespaces_in(interval: &Interval) -> BTreeMap<String, u64> {
+    interval.after.namespaces.iter().map(|(id, ns)| (ns.name.clone(), id.0)).collect()
 }
 
 /// The namespaces as they are now, if that is this host.
@@ -155,8 +161,8 @@ fn face(
         Format::Kubernetes => report::kubernetes(plan),
         Format::Systemd => report::systemd(plan),
         Format::Tuned => report::tuned(plan),
-        // The others are lint's, and were refused.
-        Format::Text | Format::Sarif | Format::Diff => {
+        // The others are of other verbs, and were refused.
+        Format::Text | Format::Sarif | Format::Diff | Format::Html | Format::Md => {
             let file = file.map(|file| file.display().to_string());
             let next = report::Next { verdict: found.verdict, file: file.as_deref() };
             report::text(plan, next, &style(output, false, false))
@@ -164,8 +170,12 @@ fn face(
     })
 }
 
-/// Writes a file at once: whoever looks sees the old one or the new one. What is no plan stays as it is.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    replace(path, text, report::is_ours, "neither a plan nor made from one")
+}
+
+/// Writes a file at once: whoever looks sees the old one or the new one. What is not ours stays as it is.
+pub(super) fn replace(path: &Path, text: &str, is_ours: fn(&str) -> bool, is_not: &str) -> anyhow::Result<()> {
     let shown = shown(path);
     let old = match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => bail!("{shown}: expected a file, found a directory"),
@@ -173,8 +183,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         Ok(meta) if !meta.is_file() => return fs::write(path, text).with_context(|| shown),
         Ok(_) => {
             let old = read(path).unwrap_or_default();
-            let is_ours = fs::metadata(path).is_ok_and(|meta| meta.len() == 0) || report::is_ours(&old);
-            ensure!(is_ours, "{shown}: not overwritten, as it is neither a plan nor made from one: name another file");
+            let is_ours = fs::metadata(path).is_ok_and(|meta| meta.len() == 0) || is_ours(&old);
+            ensure!(is_ours, "{shown}: not overwritten, as it is {is_not}: name another file");
             Some(old)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => None,
