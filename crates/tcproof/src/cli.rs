@@ -308,7 +308,7 @@ pub(crate) struct RecordArgs {
 /// `serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to serve /metrics and /healthz; port 0: any, which is said on stderr
+    /// Where to serve /metrics, /healthz and / for people; port 0: any, which is said on stderr
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9877")]
     pub(crate) listen: SocketAddr,
     /// How long each window is, one after the other, such as 15s or 1m (100ms to 1h)

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that are answered at the same time.
 const CONNECTIONS: usize = 16;
 /// Of a thread that answers one.
-const STACK: usize = 256 << 10;
+const STACK: usize = 1 << 20;
 /// Of what somebody sends besides so much is taken, that they see the answer: a close with bytes unread is a reset.
 const LEFTOVER: usize = 64 << 10;
 /// After accept(2) has failed, which it goes on to do where the host is out of descriptors.
@@ -37,12 +37,14 @@ pub(crate) struct Answer {
     pub(crate) status: Status,
     pub(crate) content_type: &'static str,
     pub(crate) body: String,
+    /// When a browser is to ask again.
+    pub(crate) again: Option<Duration>,
 }
 
 impl Answer {
     /// One sentence.
     pub(crate) fn says(status: Status, sentence: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: sentence.into() + "\n" }
+        Self { status, content_type: "text/plain; charset=utf-8", body: sentence.into() + "\n", again: None }
     }
 }
 
@@ -118,10 +120,11 @@ fn talk(stream: &TcpStream, answer: &dyn Fn(&Request) -> Answer) -> std::io::Res
         Parsed::Request { is_head, request } => (is_head, answer(&request)),
         Parsed::Wrong(status, sentence) => (false, Answer::says(status, sentence)),
     };
-    let Answer { status, content_type, body } = answer;
+    let Answer { status, content_type, body, again } = answer;
     let allow = if status == Status::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
+    let again = again.map_or_else(String::new, |again| format!("Refresh: {}\r\n", again.as_secs().max(1)));
     let mut bytes = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n",
+        "HTTP/1.1 {} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}{again}Connection: close\r\n\r\n",
         status as u16,
         status.reason(),
         body.len(),

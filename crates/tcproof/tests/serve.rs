@@ -160,6 +160,13 @@ fn prometheus_reads_what_a_window_showed() {
         fs::write(&file, timed).unwrap();
         let [file, blocks] = [&file, &blocks].map(|path| path.to_str().unwrap());
         promtool(test, &["tsdb", "create-blocks-from", "openmetrics", file, blocks], "");
+        let (status, head, body) = server.get("/", "");
+        assert_eq!(status, 200);
+        assert!(
+            head.contains("Content-Type: text/html; charset=utf-8") && head.contains("\r\nRefresh: 1\r\n"),
+            "{head}"
+        );
+        assert!(body.starts_with("<!doctype html>") && body.contains("127.0.0.1:8080"), "{body}");
         let windows = server.value("tcproof_windows_total");
         thread::sleep(Duration::from_secs(1));
         assert!(server.value("tcproof_windows_total") > windows);
@@ -248,7 +255,7 @@ fn garbage_gets_an_answer_that_names_what_was_expected() {
         let long = "a".repeat(64 << 10);
         for (bytes, code) in [
             ("POST /metrics HTTP/1.1\r\n\r\n", 405),
-            ("GET / HTTP/1.1\r\n\r\n", 404),
+            ("GET /metric HTTP/1.1\r\n\r\n", 404),
             ("GET /../../etc/passwd HTTP/1.1\r\n\r\n", 404),
             ("\u{16}\u{3}\u{1} hello\r\n\r\n", 400),
             ("GET /metrics HTTP/9.9\r\n\r\n", 400),

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
-use tcproof_core::diagnose;
+use tcproof_core::{Diagnosis, Interval, diagnose};
 use tcproof_host::{Options, Root, Watcher, allow_many_files};
 use tcproof_report::metrics::{Format, Own, Page, Totals, Window};
+use tcproof_report::report::{self, Report};
 
-use super::Exit;
+use super::{Exit, plan};
 use crate::cli::ServeArgs;
 use crate::http::{self, Answer, Request, Status};
 use crate::privileges;
@@ -55,7 +56,9 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let collection = begun.elapsed().saturating_sub(args.every);
         let window = Window { interval: &interval, diagnosis: &diagnosis, ended, collection };
-        *state.last() = (totals.add(&window), Some(Instant::now()));
+        let page = totals.add(&window);
+        let seen = Arc::new(Seen { interval, diagnosis, ended });
+        *state.last() = Last { page, seen: Some(seen), ended: Some(Instant::now()) };
     }
     Ok(Exit::Done.into())
 }
@@ -81,11 +84,44 @@ fn answer(listener: TcpListener, state: &Arc<State>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the last window showed.
+#[derive(Default)]
+struct Last {
+    page: Page,
+    seen: Option<Arc<Seen>>,
+    ended: Option<Instant>,
+}
+
+/// For a report, which is made when somebody asks for it.
+struct Seen {
+    interval: Interval,
+    diagnosis: Diagnosis,
+    /// Since 1970.
+    ended: Duration,
+}
+
+impl Seen {
+    fn html(&self) -> String {
+        let Self { interval, diagnosis, ended } = self;
+        let namespaces = Some(plan::namespaces_in(interval));
+        let plan = plan::make(&diagnosis.findings, &diagnosis.host.name, &diagnosis.host.kernel, namespaces, &[]);
+        let made_at = jiff::Timestamp::from_second(ended.as_secs().cast_signed()).unwrap_or_default();
+        report::html(&Report {
+            diagnosis,
+            interval: Some(interval),
+            plan: Some(&plan),
+            source: None,
+            made_at: &made_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+            version: env!("CARGO_PKG_VERSION"),
+            json: &tcproof_report::json::check(diagnosis),
+        })
+    }
+}
+
 /// What those who watch and those who answer share.
 struct State {
     every: Duration,
-    /// What the last window showed, and when it ended.
-    last: Mutex<(Page, Option<Instant>)>,
+    last: Mutex<Last>,
     refused: AtomicU64,
     kernel: String,
 }
@@ -96,7 +132,7 @@ impl State {
         Self { every, last: Mutex::default(), refused: AtomicU64::new(0), kernel }
     }
 
-    fn last(&self) -> MutexGuard<'_, (Page, Option<Instant>)> {
+    fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,7 +140,8 @@ impl State {
         match &*request.path {
             "/metrics" => self.metrics(format(&request.accept)),
             "/healthz" => self.health(),
-            _ => Answer::says(Status::NotFound, "expected /metrics or /healthz"),
+            "/" => self.report(),
+            _ => Answer::says(Status::NotFound, "expected /, /metrics or /healthz"),
         }
     }
 
@@ -116,12 +153,22 @@ impl State {
             cpu: cpu(),
             memory: memory(),
         };
-        let body = self.last().0.text(&own, format);
-        Answer { status: Status::Ok, content_type: format.content_type(), body }
+        let body = self.last().page.text(&own, format);
+        Answer { status: Status::Ok, content_type: format.content_type(), body, again: None }
+    }
+
+    /// The report of the last window, which a browser asks for again when the next one is over.
+    fn report(&self) -> Answer {
+        let seen = self.last().seen.clone();
+        let body = match seen {
+            Some(seen) => seen.html(),
+            None => return Answer { again: Some(Duration::from_secs(1)), ..self.health() },
+        };
+        Answer { status: Status::Ok, content_type: "text/html; charset=utf-8", body, again: Some(self.every) }
     }
 
     fn health(&self) -> Answer {
-        let ended = self.last().1;
+        let ended = self.last().ended;
         match ended.map(|ended| ended.elapsed()) {
             None => Answer::says(Status::Unavailable, format!("the first window of {:?} is not over", self.every)),
             Some(age) if age < self.every * PERIODS => Answer::says(Status::Ok, "ok"),
@@ -208,12 +255,13 @@ mod tests {
         let ask = |path: &str| state.answer(&Request { path: path.into(), accept: String::new() });
         assert_eq!(ask("/healthz"), Answer::says(Status::Unavailable, "the first window of 1ms is not over"));
         assert_eq!(ask("/metrics").status, Status::Ok);
-        assert_eq!(ask("/").status, Status::NotFound);
+        assert_eq!(ask("/").status, Status::Unavailable);
+        assert_eq!(ask("/metric").status, Status::NotFound);
         let long_ago = Instant::now().checked_sub(Duration::from_secs(9)).unwrap();
-        state.last().1 = Some(long_ago);
+        state.last().ended = Some(long_ago);
         assert_eq!(ask("/healthz"), Answer::says(Status::Unavailable, "the last window of 1ms ended 9 s ago"));
         let state = State::new(Duration::from_secs(60));
-        state.last().1 = Some(long_ago);
+        state.last().ended = Some(long_ago);
         let request = Request { path: "/healthz".into(), accept: String::new() };
         assert_eq!(state.answer(&request), Answer::says(Status::Ok, "ok"));
     }
