@@ -109,6 +109,18 @@ impl Diagnosis {
         }
     }
 
+    /// The same for one limit. One that lacks a reading anywhere is never `clear`, nor is any where nothing was watched.
+    pub fn verdict_on(&self, limit: &str) -> Verdict {
+        let is_blind = self.namespaces == 0 || self.window.is_zero() || self.verdict() == Verdict::Unknown;
+        let findings = self.findings.iter().filter(|finding| finding.limit == limit);
+        match findings.map(|finding| finding.state).min() {
+            Some(State::Limiting) => Verdict::Limiting,
+            Some(State::Near) => Verdict::Near,
+            None if is_blind || self.unknown.iter().any(|unknown| unknown.limit == limit) => Verdict::Unknown,
+            None => Verdict::Clear,
+        }
+    }
+
     /// Leaves out what concerns other ports; what concerns a namespace or the whole host stays.
     pub fn keep_port(&mut self, port: u16) {
         let ends = |text: &str| text.rsplit_once(':').is_some_and(|(_, tail)| tail.parse() == Ok(port));

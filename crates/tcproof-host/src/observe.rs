@@ -256,8 +256,12 @@ struct Watch {
 impl Watch {
     /// Takes up namespaces that are new, and leaves those that are gone.
     fn find_places(&mut self, scope: &Scope) {
-        // One that was named and is gone: nothing is left to be watched.
-        let found = netns::find(&self.root, scope).unwrap_or_default();
+        let found = netns::find(&self.root, scope).unwrap_or_else(|_| {
+            // Only of what was named: it is gone.
+            let what = format!("network namespace {scope}");
+            let unseen = vec![Unseen { what: what.clone(), why: Absent::Gone { what } }];
+            netns::Found { unseen, ..netns::Found::default() }
+        });
         self.unseen.extend(found.unseen);
         let mut known: BTreeMap<NetnsId, Place> =
             std::mem::take(&mut self.places).into_iter().map(|place| (place.target.id, place)).collect();

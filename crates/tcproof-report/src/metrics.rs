@@ -203,7 +203,7 @@ impl Totals {
         );
         for limit in LIMITS {
             let slug = limit.slug;
-            let state = state(diagnosis, slug);
+            let state = diagnosis.verdict_on(slug).as_str();
             for word in ["clear", "near", "limiting", "unknown"] {
                 states.add([("limit", slug), ("state", word)], f64::from(u8::from(word == state)));
             }
@@ -378,18 +378,6 @@ fn word(state: State) -> &'static str {
     match state {
         State::Limiting => "limiting",
         State::Near => "near",
-    }
-}
-
-/// Worst first; a limit that lacks a reading anywhere is never clear.
-fn state(diagnosis: &Diagnosis, slug: &str) -> &'static str {
-    let findings = diagnosis.findings.iter().filter(|finding| finding.limit == slug);
-    match findings.map(|finding| finding.state).min() {
-        Some(state) => word(state),
-        None if diagnosis.window.is_zero() || diagnosis.unknown.iter().any(|unknown| unknown.limit == slug) => {
-            "unknown"
-        }
-        None => "clear",
     }
 }
 
@@ -730,14 +718,19 @@ mod tests {
     #[test]
     fn what_could_not_be_read_is_unknown_and_a_finding_comes_first() {
         let mut diagnosis = diagnosis();
-        assert_eq!(state(&diagnosis, "tcp-memory"), "unknown");
-        assert_eq!(state(&diagnosis, "accept-queue"), "limiting");
-        assert_eq!(state(&diagnosis, "loss"), "clear");
+        assert_eq!(diagnosis.verdict_on("tcp-memory").as_str(), "unknown");
+        assert_eq!(diagnosis.verdict_on("accept-queue").as_str(), "limiting");
+        assert_eq!(diagnosis.verdict_on("loss").as_str(), "clear");
         diagnosis.unknown.push(examples::unknown("accept-queue", "x", "y", None));
         diagnosis.findings[0].state = State::Near;
-        assert_eq!(state(&diagnosis, "accept-queue"), "near");
-        diagnosis.window = Duration::ZERO;
-        assert_eq!(state(&diagnosis, "loss"), "unknown");
+        assert_eq!(diagnosis.verdict_on("accept-queue").as_str(), "near");
+        // Its namespaces went away, or there was one look only.
+        for blind in [|it: &mut Diagnosis| it.namespaces = 0, |it: &mut Diagnosis| it.window = Duration::ZERO] {
+            let mut diagnosis = diagnosis.clone();
+            blind(&mut diagnosis);
+            assert_eq!(diagnosis.verdict_on("loss").as_str(), "unknown");
+            assert_eq!(diagnosis.verdict_on("accept-queue").as_str(), "near");
+        }
     }
 
     fn subjects() -> impl Strategy<Value = Subject> {

@@ -51,9 +51,12 @@ impl Server {
     }
 
     fn start_at(listen: &str) -> Self {
+        Self::watch(listen, &current_inode().unwrap().to_string())
+    }
+
+    fn watch(listen: &str, netns: &str) -> Self {
         let mut command = Command::new(TCPROOF);
-        let netns = current_inode().unwrap().to_string();
-        command.args(["serve", "--listen", listen, "--every", "200ms", "--netns", &netns]);
+        command.args(["serve", "--listen", listen, "--every", "200ms", "--netns", netns]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (say, said) = channel();
@@ -192,6 +195,28 @@ fn a_listener_that_nobody_accepts_from_is_limiting_and_its_drops_are_counted() {
         let drops = body.lines().find(of).unwrap_or_else(|| panic!("{body}"));
         assert!(!drops.ends_with(" 0"), "{drops}");
         assert!(server.value("tcproof_hurt_total{limit=\"accept-queue\"}") >= 1.0);
+    });
+}
+
+#[test]
+fn where_the_namespace_went_away_nothing_is_clear() {
+    if let Err(why) = require_root() {
+        return skip("where_the_namespace_went_away_nothing_is_clear", &why);
+    }
+    inside(|| {
+        let namespace = Netns::new().unwrap();
+        let mut inhabitant = namespace.run_in(|| Command::new("sleep").arg("60").spawn().unwrap()).unwrap();
+        drop(namespace);
+        let server = Server::watch("127.0.0.1:0", &inhabitant.id().to_string()).ready();
+        assert_eq!(server.value("tcproof_limit_state{limit=\"accept-queue\",state=\"clear\"}"), 1.0);
+        inhabitant.kill().unwrap();
+        inhabitant.wait().unwrap();
+        let since = Instant::now();
+        while server.value("tcproof_limit_state{limit=\"accept-queue\",state=\"unknown\"}") != 1.0 {
+            assert!(since.elapsed() < PATIENCE, "never unknown");
+            thread::sleep(Duration::from_millis(50));
+        }
+        assert!(server.value("tcproof_readings_absent{limit=\"all\"}") >= 1.0);
     });
 }
 

@@ -40,7 +40,7 @@ use alloc::vec::Vec;
 
 use super::throttle::{self, in_bytes};
 use super::{Detected, Limit, SocketSet, owners_of, unknown, whose};
-use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
+use crate::finding::{Confidence, Finding, Headroom, Level, Owner, Remedy, State, Subject};
 use crate::flow::FlowWatch;
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
 use crate::snapshot::{Endpoint, Snapshot};
@@ -102,11 +102,19 @@ fn subject(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Subject {
     let mut subject = throttle::subject(ns, watch, 0);
     if let Subject::Flow { owners, .. } = &mut subject
         && owners.is_empty()
-        && let Some(listener) = listener(ns, watch)
     {
-        *owners = owners_of(&ns.interval().after, listener.last.inode);
+        *owners = listeners_owners(ns, watch);
     }
     subject
+}
+
+fn listeners_owners(ns: &NetnsChange<'_>, watch: &FlowWatch) -> Vec<Owner> {
+    listener(ns, watch).map_or_else(Vec::new, |listener| owners_of(&ns.interval().after, listener.last.inode))
+}
+
+/// Whether only its listener tells whose it was.
+fn is_by_listener(ns: &NetnsChange<'_>, watch: &FlowWatch) -> bool {
+    owners_of(&ns.interval().after, watch.flow.inode).is_empty() && !listeners_owners(ns, watch).is_empty()
 }
 
 /// The port that most of them were for, and how many of all, where a probe saw it.
@@ -146,8 +154,9 @@ fn finding(ns: &NetnsChange<'_>, dropped: u64) -> Finding {
     let culprit = culprit(ns, dropped);
     let because = match culprit {
         Some(watch) => format!(
-            "segments that came while a call held the socket took more than {}: 2 × rcvbuf + sndbuf ÷ 2 + 64 KiB",
-            in_bytes(capacity(watch))
+            "segments that came while a call held the socket took more than {}: 2 × rcvbuf + sndbuf ÷ 2 + 64 KiB{}",
+            in_bytes(capacity(watch)),
+            if is_by_listener(ns, watch) { "; it has ended, so its owner is that of its listener" } else { "" }
         ),
         None => match by_port(ns) {
             Some((port, packets, all)) => format!(

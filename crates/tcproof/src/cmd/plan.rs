@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use tcproof_core::plan::{Making, Plan, plan};
-use tcproof_core::{Finding, Interval, Verdict, diagnose};
+use tcproof_core::{Diagnosis, Finding, Interval, Verdict, diagnose};
 use tcproof_host::{Options, Root, Scope};
 use tcproof_report::{json, plan as report, sanitize};
 
@@ -78,6 +78,17 @@ struct Found {
 }
 
 impl Found {
+    fn of(diagnosis: Diagnosis, namespaces: Option<BTreeMap<String, u64>>) -> Self {
+        Self {
+            verdict: diagnosis.verdict(),
+            is_blind: !diagnosis.unknown.is_empty(),
+            host: diagnosis.host.name,
+            kernel: diagnosis.host.kernel,
+            findings: diagnosis.findings,
+            namespaces,
+        }
+    }
+
     fn asks_for(&self, knob: &str) -> bool {
         self.findings.iter().flat_map(|finding| &finding.remedies).any(|remedy| remedy.knob.as_deref() == Some(knob))
     }
@@ -90,15 +101,8 @@ fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
     if let Some(port) = args.port {
         diagnosis.keep_port(port);
     }
-    let namespaces = namespaces_in(&interval);
-    Ok(Found {
-        host: diagnosis.host.name.clone(),
-        kernel: diagnosis.host.kernel.clone(),
-        verdict: diagnosis.verdict(),
-        is_blind: !diagnosis.unknown.is_empty(),
-        findings: diagnosis.findings,
-        namespaces: Root::new(&args.root).is_live().then_some(namespaces),
-    })
+    let namespaces = Root::new(&args.root).is_live().then(|| namespaces_in(&interval));
+    Ok(Found::of(diagnosis, namespaces))
 }
 
 fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
@@ -106,14 +110,7 @@ fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
     say!("tcproof: {}", tcproof_report::record::header(&place, interval.window()));
     let diagnosis = diagnose(&interval);
     let namespaces = namespaces_of(&diagnosis.host.name)?;
-    Ok(Found {
-        host: diagnosis.host.name.clone(),
-        kernel: diagnosis.host.kernel.clone(),
-        verdict: diagnosis.verdict(),
-        is_blind: !diagnosis.unknown.is_empty(),
-        findings: diagnosis.findings,
-        namespaces,
-    })
+    Ok(Found::of(diagnosis, namespaces))
 }
 
 /// The namespaces that were watched, by name.

@@ -20,7 +20,7 @@ use crate::cli::ServeArgs;
 use crate::http::{self, Answer, Request, Status};
 use crate::privileges;
 
-/// As record has them: enough in every window to judge a flow by.
+/// Flows chosen by each measure, and how often they are looked at: enough in every window to judge one by.
 const FLOWS: usize = 4;
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// Healthy is who has ended a window less than so many of them ago.
@@ -74,8 +74,9 @@ fn say_where(bound: SocketAddr) {
 fn answer(listener: TcpListener, state: &Arc<State>) -> anyhow::Result<()> {
     let state = Arc::clone(state);
     let serve = move || {
+        // Then nobody is answered.
         if let Err(error) = privileges::drop_all() {
-            say!("tcproof: {error:#}");
+            return say!("tcproof: {error:#}");
         }
         let of = Arc::clone(&state);
         http::serve(&listener, &state.refused, move |request| of.answer(request));
