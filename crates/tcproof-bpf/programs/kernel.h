@@ -24,6 +24,7 @@ enum { BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_NOEXIST = 1 };
 enum { TCP_SYN_SENT = 2, TCP_SYN_RECV = 3, TCP_TIME_WAIT = 6, TCP_CLOSE = 7, TCP_LISTEN = 10, TCP_NEW_SYN_RECV = 12 };
 enum { AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10 };
+enum { SOCK_STREAM = 1 };
 enum { IPPROTO_TCP = 6, IPPROTO_MPTCP = 262 };
 
 /* Helpers, by number (include/uapi/linux/bpf.h). */
@@ -36,9 +37,7 @@ static long (*const bpf_probe_read_kernel)(void *to, u32 bytes, const void *from
 struct seq_file;
 struct task_struct;
 static long (*const bpf_seq_write)(struct seq_file *seq, const void *from, u32 bytes) = (void *)127;
-struct file;
 static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
-static struct socket *(*const bpf_sock_from_file)(struct file *file) = (void *)162;
 static long (*const bpf_loop)(u32 times, void *callback, void *context, u64 flags) = (void *)181;
 
 /* Relocations: where a member is, whether it is, and which type is meant. */
@@ -104,9 +103,24 @@ enum { PIDTYPE_TGID = 1 };
 struct signal_struct {
 	struct pid *pids[4];
 };
+struct file {
+	const void *f_op;
+	void *private_data;
+};
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
 struct task_struct {
+	int pid;
 	int tgid;
+	struct task_struct *group_leader;
 	struct pid *thread_pid;
+	u64 start_boottime;
+	struct files_struct *files;
 	struct signal_struct *signal;
 	struct nsproxy *nsproxy;
 };
@@ -127,6 +141,7 @@ struct sock_common {
 	u16 skc_num;
 	u16 skc_family;
 	volatile u8 skc_state;
+	struct proto *skc_prot;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -149,6 +164,7 @@ struct sock_cgroup_data {
 };
 struct sock {
 	struct sock_common __sk_common;
+	u16 sk_type;
 	u16 sk_protocol;
 	u32 sk_ack_backlog;
 	u32 sk_max_ack_backlog;
@@ -186,18 +202,13 @@ struct socket_alloc {
 	struct socket socket;
 	struct inode vfs_inode;
 };
-struct file {
-	struct inode *f_inode;
-};
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
 };
-struct bpf_iter__task_file {
+struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
-	u32 fd;
-	struct file *file;
 };
 
 #pragma clang attribute pop

@@ -78,14 +78,14 @@ impl Backend for BpfBackend {
     }
 }
 
-/// Tells what every process holds, by one read of all descriptors in the kernel.
+/// Tells what every process holds, by a walk through all descriptors in the kernel.
 #[derive(Debug)]
 pub struct BpfHolders {
     files: Files,
 }
 
 impl BpfHolders {
-    /// Loads the iterator.
+    /// Loads it.
     ///
     /// # Errors
     /// Why it can't be loaded.

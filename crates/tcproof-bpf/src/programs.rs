@@ -29,6 +29,15 @@ pub static DROPS: Skeleton = Skeleton {
     programs: &["reader", "drops"],
 };
 
+/// `programs/files.bpf.c`
+pub static FILES: Skeleton = Skeleton {
+    name: "files",
+    data: include_bytes!("../programs/files.data"),
+    insns: include_bytes!("../programs/files.insns"),
+    maps: &["buffer"],
+    programs: &["tasks", "files"],
+};
+
 /// `programs/memory.bpf.c`
 pub static MEMORY: Skeleton = Skeleton {
     name: "memory",
@@ -47,15 +56,6 @@ pub static RESENT: Skeleton = Skeleton {
     programs: &["resends", "resets", "aborts"],
 };
 
-/// `programs/task_file.bpf.c`
-pub static TASK_FILE: Skeleton = Skeleton {
-    name: "task_file",
-    data: include_bytes!("../programs/task_file.data"),
-    insns: include_bytes!("../programs/task_file.insns"),
-    maps: &[],
-    programs: &["files"],
-};
-
 /// `programs/walk.bpf.c`
 pub static WALK: Skeleton = Skeleton {
     name: "walk",
@@ -66,4 +66,4 @@ pub static WALK: Skeleton = Skeleton {
 };
 
 /// All of them.
-pub static ALL: [&Skeleton; 7] = [&ARRIVALS, &CONNECTS, &DROPS, &MEMORY, &RESENT, &TASK_FILE, &WALK];
+pub static ALL: [&Skeleton; 7] = [&ARRIVALS, &CONNECTS, &DROPS, &FILES, &MEMORY, &RESENT, &WALK];
