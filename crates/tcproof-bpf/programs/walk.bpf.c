@@ -57,7 +57,7 @@ struct buffer {
 	u64 inum;
 	u64 cgroup;
 	u64 cgroup_id;
-	u64 unused;
+	u64 touched;
 	u64 at[LANES];
 	u64 of[LANES]; /* bucket */
 	u64 nodes[NODES];
@@ -241,6 +241,21 @@ static ALWAYS_INLINE void socket_slow(struct walk *w, u64 node)
 #define MARKER(bucket) ((u64)(bucket) << 1 | 1)
 
 /*
+ * Asks for what will be read of a socket, and waits for none of it. Beyond the end of one that is not whole is what
+ * belongs to another: it is not looked at.
+ */
+static ALWAYS_INLINE void touch(struct walk *w, u64 sk, const int fast)
+{
+	struct buffer *b = w->buffer;
+
+	b->touched = word(sk, fast);
+	if (w->with & WITH_INODE)
+		b->touched = word(sk + (EXISTS(sock, sk_ino) ? OFFSET(sock, sk_ino) : OFFSET(sock, sk_socket)), fast);
+	if (w->with & WITH_CGROUP && EXISTS(sock, sk_cgrp_data.cgroup))
+		b->touched = word(sk + OFFSET(sock, sk_cgrp_data.cgroup), fast);
+}
+
+/*
  * First the chains alone, in lanes side by side, so that many reads are under way at once; the sockets then are in the cache
  * or can be read independently of each other. What is remembered is in the map and not on the stack: else the verifier
  * follows every way through every lane, and gives up.
@@ -257,6 +272,7 @@ static ALWAYS_INLINE int meet(u64 i, struct walk *w, const int fast)
 		if (met >= NODES)
 			return 1;
 		b->nodes[met] = node;
+		touch(w, node - NODE, fast);
 		b->met = met + 1;
 		b->at[lane] = word(node, fast);
 		return 0;
