@@ -78,6 +78,8 @@ enum Task {
     BenchCensusChurn(bench::ChurnArgs),
     #[command(hide = true)]
     BenchConnect(bench::ConnectArgs),
+    #[command(hide = true)]
+    BenchChurnRound,
 }
 
 fn main() -> Result<ExitCode> {
@@ -103,6 +105,7 @@ fn main() -> Result<ExitCode> {
         Task::BenchOne(args) => bench::one(&args),
         Task::BenchCensusRow(args) => bench::census_row(&args),
         Task::BenchCensusChurn(args) => bench::churn(&args),
+        Task::BenchChurnRound => bench::churn_round(),
         Task::BenchConnect(args) => bench::connect(&args),
     }
 }

@@ -6,6 +6,7 @@
 
 mod census;
 mod chart;
+mod churn;
 mod lint;
 mod measure;
 mod namespace;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
 pub(crate) use census::{CensusRowArgs, ChurnArgs, churn, row as census_row};
+pub(crate) use churn::round as churn_round;
 pub(crate) use lint::{LintArgs, run as run_lint};
 use measure::Cost;
 pub(crate) use measure::{OneArgs, one};
@@ -62,6 +64,8 @@ pub(crate) struct Args {
 enum What {
     /// Counts very many sockets: tcproof sockets beside ss, /proc and an exporter
     Census(census::CensusArgs),
+    /// What connections that come and go cost while they are counted
+    Churn(churn::ChurnsArgs),
     /// What probes cost a connection, beside other tools
     Trace(trace::TraceArgs),
     /// What a record of tcproof record costs: bytes and CPU time
@@ -91,6 +95,7 @@ pub(crate) struct RowArgs {
 pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
     match &args.what {
         Some(What::Census(args)) => return census::run(workspace, args),
+        Some(What::Churn(args)) => return churn::run(workspace, args),
         Some(What::Trace(args)) => return trace::run(workspace, args),
         Some(What::Record(args)) => return record::run(workspace, args),
         None => {}
