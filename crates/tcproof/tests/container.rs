@@ -27,6 +27,8 @@ use tempfile::TempDir;
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 const DOCS: &str = include_str!("../../../docs/serve.md");
+const CONTAINERFILE: &str = include_str!("../../../contrib/container/Containerfile");
+const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 const DAEMONSET: &str = include_str!("../../../contrib/container/daemonset.yaml");
 const UNIT: &str = include_str!("../../../contrib/tcproof-serve.service");
 /// What takes longer hangs.
@@ -74,6 +76,18 @@ fn the_documentation_the_daemon_set_and_the_unit_name_the_same_capabilities() {
         let given = given.split(' ').map(|name| name.strip_prefix("CAP_").unwrap().to_string());
         assert_eq!(given.collect::<Names>(), documented);
     }
+}
+
+/// And what it starts is what is started here.
+#[test]
+fn the_image_is_built_by_the_workspaces_rust_and_has_only_the_program() {
+    let rust = WORKSPACE.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    let stages: Vec<_> = CONTAINERFILE.lines().filter(|line| line.starts_with("FROM ")).collect();
+    assert_eq!(stages, [&*format!("FROM rust:{rust}-bookworm AS build"), "FROM scratch"]);
+    let (_, last) = CONTAINERFILE.split_once("FROM scratch\n").unwrap();
+    let lines: Vec<_> = last.lines().filter(|line| !line.starts_with('#')).collect();
+    let wanted = ["COPY --from=build /tcproof /tcproof", "USER 0:0", "ENTRYPOINT [\"/tcproof\"]", "CMD [\"serve\"]"];
+    assert_eq!(lines, wanted);
 }
 
 fn set<'a>(names: impl Iterator<Item = &'a str>) -> CapabilitySet {
