@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::generated::Generated;
+use crate::page::{Page, capital};
 use crate::registry::Table;
-use crate::{read, write};
 
 const RULES: &str = "contrib/prometheus/tcproof.rules.yml";
 const HEAD: &str = r#"# Written by `cargo xtask alerts` from the table of limits: do not edit, copy. What tcproof serve measures, as alerts.
@@ -38,47 +39,17 @@ groups:
 
 /// Writes them, or says whether they differ.
 pub(crate) fn run(workspace: &Path, table: &Table, check: bool) -> Result<ExitCode> {
-    let path = workspace.join(RULES);
-    let modules = table.modules()?;
     let mut new = HEAD.to_string();
-    for name in &modules {
-        let file = table.folder.join(format!("{name}.rs"));
-        let source = read(&file)?;
-        new.push_str(&Page::of(&source).and_then(|page| page.alert()).with_context(|| format!("{}", file.display()))?);
+    for source in &table.sources()? {
+        new.push_str(&source.read(|text| Page::of(text)?.alert())?);
     }
-    if path.exists() && read(&path)? == new {
-        println!("{RULES} has all {} limits", modules.len());
-    } else if check {
-        eprintln!("{RULES} differs from the limits: run `cargo xtask alerts`");
-        return Ok(ExitCode::FAILURE);
-    } else {
-        write(&path, &new)?;
-        println!("wrote {RULES}: {} limits", modules.len());
-    }
-    Ok(ExitCode::SUCCESS)
+    Generated { file: RULES, task: "alerts", text: new }.keep(workspace, check)
 }
 
-/// What an alert needs of a limit's file.
-struct Page<'a> {
-    slug: &'a str,
-    title: &'a str,
-    what: String,
-    first: String,
-}
-
-impl<'a> Page<'a> {
-    fn of(source: &'a str) -> Result<Self> {
-        let field = |name: &str| {
-            let mut lines = source.lines().filter_map(|line| line.trim().strip_prefix(name));
-            let value = lines.find_map(|rest| rest.strip_prefix(": \"")?.strip_suffix("\","));
-            value.with_context(|| format!("expected a line {name}: \"…\","))
-        };
-        let (what, first) = (first_sentence(source, "What it is")?, first_sentence(source, "Remedy")?);
-        Ok(Self { slug: field("slug")?, title: field("title")?, what, first })
-    }
-
+impl Page<'_> {
     fn alert(&self) -> Result<String> {
-        let Self { slug, title, what, first } = self;
+        let Self { slug, title, .. } = self;
+        let (what, first) = (self.first("What it is")?, self.first("Remedy")?);
         let name: String = slug.split('-').map(capital).collect();
         let summary = quoted(&format!("{}: traffic is hurt on {{{{ $labels.instance }}}}", capital(title)))?;
         // Prometheus expands templates in it.
@@ -102,24 +73,6 @@ impl<'a> Page<'a> {
 /// A string of YAML, which a string of JSON is too.
 fn quoted(text: &str) -> Result<String> {
     serde_json::to_string(text).context("quoting")
-}
-
-fn capital(word: &str) -> String {
-    let mut chars = word.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
-}
-
-/// Of a section of the page: until a full stop that a capital follows.
-fn first_sentence(source: &str, section: &str) -> Result<String> {
-    let heading = format!("## {section}");
-    let lines = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
-    let body = lines.skip_while(|line| **line != heading).skip(1);
-    let words: Vec<_> = body.take_while(|line| !line.is_empty()).collect();
-    let text = words.join(" ");
-    ensure!(!text.is_empty(), "expected a section {heading}");
-    let is_end = |at: usize| text[at + 2..].starts_with(|c: char| c.is_uppercase());
-    let end = text.match_indices(". ").map(|(at, _)| at).find(|at| is_end(*at));
-    Ok(text.get(..end.map_or(text.len(), |at| at + 1)).unwrap_or_default().to_string())
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@ mod alerts;
 mod bench;
 mod bpf;
 mod compare;
+mod dashboard;
 mod faults;
 mod fuzz;
+mod generated;
 mod new_limit;
+mod page;
 mod registry;
 mod vm;
 
@@ -35,6 +38,12 @@ enum Task {
     /// Writes the alert rules for Prometheus from the limits
     Alerts {
         /// Change nothing; exit with 1 when they differ
+        #[arg(long)]
+        check: bool,
+    },
+    /// Writes the dashboard for Grafana from the limits
+    Dashboard {
+        /// Change nothing; exit with 1 when it differs
         #[arg(long)]
         check: bool,
     },
@@ -90,6 +99,7 @@ fn main() -> Result<ExitCode> {
             Ok(codes.into_iter().find(|code| *code != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS))
         }
         Task::Alerts { check } => alerts::run(&workspace(), &limits(), check),
+        Task::Dashboard { check } => dashboard::run(&workspace(), &limits(), check),
         Task::NewLimit { slug } => new_limit::run(&limits(), &slug),
         Task::Bench(args) => bench::run(&workspace(), &args),
         Task::BenchLint(args) => bench::run_lint(&workspace(), &args),

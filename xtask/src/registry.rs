@@ -15,6 +15,19 @@ pub(crate) struct Table {
     pub(crate) folder: PathBuf,
 }
 
+/// A file that holds one of them.
+pub(crate) struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// What somebody makes of it; what keeps them from it names the file.
+    pub(crate) fn read<'a, T>(&'a self, by: impl FnOnce(&'a str) -> Result<T>) -> Result<T> {
+        by(&self.text).with_context(|| format!("{}", self.path.display()))
+    }
+}
+
 /// rustfmt's `max_width` here: a table that fits stays on one line.
 const MAX_WIDTH: usize = 120;
 
@@ -51,6 +64,12 @@ impl Table {
         }
         modules.sort_by_key(|name| name.replace('_', "-"));
         Ok(modules)
+    }
+
+    /// Those files.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>> {
+        let paths = self.modules()?.into_iter().map(|name| self.folder.join(format!("{name}.rs")));
+        paths.map(|path| Ok(Source { text: read(&path)?, path })).collect()
     }
 
     /// `LIMIT`.

@@ -3,6 +3,10 @@
 //! The number of series has a bound, whatever the host: limits, causes and counters are those of the tables, namespaces,
 //! listeners and subjects the foremost ones, and the rest is folded into `other`, or counted.
 
+mod otlp;
+
+pub use otlp::Sent;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -20,6 +24,8 @@ pub const TOP: usize = 10;
 pub const NAMESPACES: usize = 16;
 /// Longest value of a label, in characters: a control group's path may have 4096.
 const LONGEST: usize = 120;
+/// The family of the kernel's own counters.
+const KERNEL_EVENTS: &str = "tcproof_kernel_events";
 /// The label of what is folded.
 const OTHER: &str = "other";
 
@@ -83,22 +89,35 @@ impl Family {
         *self.series.entry(labels.map(|(name, value)| (name, label(value))).into()).or_default() += value;
     }
 
+    /// Behind the name of each of its series.
+    fn suffix(&self) -> &'static str {
+        match self.kind {
+            Kind::Gauge => "",
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+        }
+    }
+
+    /// Named by the end of its name.
+    fn unit(&self) -> Option<&'static str> {
+        ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit))
+    }
+
     fn write(&self, out: &mut String, format: Format) {
         let Self { name, kind, help, series } = self;
         if series.is_empty() {
             return;
         }
-        let (suffix, word) = match (kind, format) {
-            (Kind::Gauge, _) => ("", "gauge"),
-            (Kind::Counter, _) => ("_total", "counter"),
-            (Kind::Info, Format::OpenMetrics) => ("_info", "info"),
-            (Kind::Info, Format::Text) => ("_info", "gauge"),
+        let suffix = self.suffix();
+        let word = match (kind, format) {
+            (Kind::Counter, _) => "counter",
+            (Kind::Info, Format::OpenMetrics) => "info",
+            (Kind::Gauge, _) | (Kind::Info, Format::Text) => "gauge",
         };
         // Writing to a String cannot fail.
         let _ = match format {
             Format::OpenMetrics => {
-                let unit = ["seconds", "bytes"].iter().find(|unit| name.ends_with(*unit));
-                let unit = unit.map_or(String::new(), |unit| format!("# UNIT {name} {unit}\n"));
+                let unit = self.unit().map_or(String::new(), |unit| format!("# UNIT {name} {unit}\n"));
                 write!(out, "# TYPE {name} {word}\n{unit}# HELP {name} {help}\n")
             }
             // There the suffix is part of the family's name.
@@ -263,7 +282,7 @@ impl Totals {
 
     fn of_namespaces(&self, interval: &Interval, names: &Names) -> [Family; 3] {
         let mut events = Family::new(
-            "tcproof_kernel_events",
+            KERNEL_EVENTS,
             Kind::Counter,
             "The kernel's counters that limits are judged by, as it has them; of other namespaces: since tcproof was started.",
         );
@@ -336,6 +355,8 @@ pub struct Own<'a> {
     pub kernel: &'a str,
     /// Connections that were closed because there were too many.
     pub refused: u64,
+    /// Windows that no collector took, where they are pushed to one.
+    pub pushes_failed: Option<u64>,
     /// CPU time so far.
     pub cpu: Duration,
     /// Memory in use, where it can be read.
@@ -349,28 +370,43 @@ pub struct Page(Vec<Family>);
 impl Page {
     /// All of it.
     pub fn text(&self, own: &Own<'_>, format: Format) -> String {
-        let mut build = Family::new("tcproof_build", Kind::Info, "Which tcproof this is, and on which kernel.");
-        build.add([("version", own.version), ("kernel", own.kernel)], 1.0);
-        let refused = Family::one(
-            "tcproof_connections_refused",
-            Kind::Counter,
-            "Connections that were closed at once, because there were too many.",
-            own.refused as f64,
-        );
-        let cpu =
-            Family::one("process_cpu_seconds", Kind::Counter, "CPU time of tcproof itself.", own.cpu.as_secs_f64());
-        let mut memory = Family::new("process_resident_memory_bytes", Kind::Gauge, "Memory of tcproof itself.");
-        if let Some(bytes) = own.memory {
-            memory.add([], bytes as f64);
-        }
         let mut out = String::new();
-        for family in [build].iter().chain(&self.0).chain(&[refused, cpu, memory]) {
+        for family in self.families(&own.families()) {
             family.write(&mut out, format);
         }
         if format == Format::OpenMetrics {
             out.push_str("# EOF\n");
         }
         out
+    }
+
+    fn families<'a>(&'a self, own: &'a [Family; 5]) -> impl Iterator<Item = &'a Family> {
+        own[..1].iter().chain(&self.0).chain(&own[1..])
+    }
+}
+
+impl Own<'_> {
+    /// Which program it is, and what else it knows of itself.
+    fn families(&self) -> [Family; 5] {
+        let mut build = Family::new("tcproof_build", Kind::Info, "Which tcproof this is, and on which kernel.");
+        build.add([("version", self.version), ("kernel", self.kernel)], 1.0);
+        let refused = Family::one(
+            "tcproof_connections_refused",
+            Kind::Counter,
+            "Connections that were closed at once, because there were too many.",
+            self.refused as f64,
+        );
+        let mut pushes = Family::new("tcproof_otlp_failed", Kind::Counter, "Windows that no OTLP collector took.");
+        if let Some(failed) = self.pushes_failed {
+            pushes.add([], failed as f64);
+        }
+        let cpu =
+            Family::one("process_cpu_seconds", Kind::Counter, "CPU time of tcproof itself.", self.cpu.as_secs_f64());
+        let mut memory = Family::new("process_resident_memory_bytes", Kind::Gauge, "Memory of tcproof itself.");
+        if let Some(bytes) = self.memory {
+            memory.add([], bytes as f64);
+        }
+        [build, refused, pushes, cpu, memory]
     }
 }
 
@@ -475,345 +511,4 @@ static COUNTERS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
 });
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tcproof_core::snapshot::{Endpoint, Listener, Netns, Protocol};
-    use tcproof_core::{Absent, ListenerWatch, Subject};
-
-    use super::*;
-    use crate::examples;
-
-    /// A family's kind by its name, and a value for each series: read by the letter of OpenMetrics, or of the older format.
-    fn parse(text: &str, format: Format) -> Result<BTreeMap<String, f64>, String> {
-        let mut series = BTreeMap::new();
-        let mut types: BTreeMap<&str, &str> = BTreeMap::new();
-        let (mut family, mut ended) = ("", false);
-        for line in text.lines() {
-            let wrong = |what: &str| format!("{what}: {line:?}");
-            if ended {
-                return Err(wrong("behind the end"));
-            }
-            if line == "# EOF" && format == Format::OpenMetrics {
-                ended = true;
-                continue;
-            }
-            if let Some(comment) = line.strip_prefix("# ") {
-                let mut words = comment.splitn(3, ' ');
-                let (what, name, rest) =
-                    (words.next().unwrap_or(""), words.next().unwrap_or(""), words.next().unwrap_or(""));
-                match what {
-                    "TYPE" if ["gauge", "counter", "info"].contains(&rest) => {
-                        if types.insert(name, rest).is_some() {
-                            return Err(wrong("a family twice"));
-                        }
-                        family = name;
-                    }
-                    "UNIT" if name == family && name.ends_with(rest) => {}
-                    "HELP" if format == Format::Text || name == family => {}
-                    _ => return Err(wrong("a comment")),
-                }
-                continue;
-            }
-            let end = line.find(['{', ' ']).ok_or_else(|| wrong("a name"))?;
-            let (name, mut rest) = line.split_at(end);
-            let suffix = match (types.get(family), format) {
-                (Some(&"counter"), Format::OpenMetrics) => "_total",
-                (Some(&"info"), Format::OpenMetrics) => "_info",
-                (Some(_), _) => "",
-                (None, _) => return Err(wrong("no type")),
-            };
-            if name != format!("{family}{suffix}") {
-                return Err(wrong("not of its family"));
-            }
-            let mut key = name.to_string();
-            if let Some(labels) = rest.strip_prefix('{') {
-                rest = labels;
-                loop {
-                    let (label, value) = rest.split_once("=\"").ok_or_else(|| wrong("a label"))?;
-                    if !label.bytes().all(|b| b.is_ascii_lowercase()) || label.is_empty() {
-                        return Err(wrong("a label's name"));
-                    }
-                    let mut chars = value.char_indices();
-                    let close = loop {
-                        match chars.next().ok_or_else(|| wrong("a value without an end"))? {
-                            (at, '"') => break at,
-                            (_, '\\') => match chars.next() {
-                                Some((_, '\\' | '"' | 'n')) => {}
-                                _ => return Err(wrong("an escape")),
-                            },
-                            _ => {}
-                        }
-                    };
-                    key.push_str(&format!(" {label}={}", &value[..close]));
-                    rest = &value[close + 1..];
-                    match rest.split_at_checked(1) {
-                        Some((",", more)) => rest = more,
-                        Some(("}", more)) => {
-                            rest = more;
-                            break;
-                        }
-                        _ => return Err(wrong("behind a label")),
-                    }
-                }
-            }
-            let value = rest.strip_prefix(' ').and_then(|value| value.parse().ok()).ok_or_else(|| wrong("a value"))?;
-            if series.insert(key, value).is_some() {
-                return Err(wrong("a series twice"));
-            }
-        }
-        match ended || format == Format::Text {
-            true => Ok(series),
-            false => Err("no end".into()),
-        }
-    }
-
-    fn own() -> Own<'static> {
-        let cpu = Duration::from_millis(1250);
-        Own { version: "0.1.0", kernel: "6.8.0", refused: 3, cpu, memory: Some(9 << 20) }
-    }
-
-    fn watch(local: &str, queue: u32, drops: [u32; 2]) -> ListenerWatch {
-        let local: std::net::SocketAddr = local.parse().unwrap();
-        let listener = |drops| Listener {
-            local: Endpoint::new(local.ip(), local.port()),
-            device: 0,
-            protocol: Protocol::Tcp,
-            cookie: 1,
-            inode: 1,
-            uid: 0,
-            queue,
-            backlog: 128,
-            drops: Reading::Present(drops),
-            cgroup_id: None,
-        };
-        let mut watch = ListenerWatch::new(listener(drops[0]), Duration::ZERO, false);
-        watch.look(listener(drops[1]), Duration::from_secs(5));
-        watch
-    }
-
-    fn netns(name: &str, own: bool, overflows: u64) -> Netns {
-        let mut ns = Netns { name: name.into(), own, ..Netns::default() };
-        ns.counters.insert("TcpExt.ListenOverflows".into(), overflows);
-        ns.counters.insert("TcpExt.NobodyReadsThis".into(), 7);
-        ns.sockstat = Reading::Present([("TCP.inuse".into(), 12), ("TCP.tw".into(), 7)].into());
-        ns
-    }
-
-    /// Two namespaces, and in the second a listener that drops.
-    fn interval(grown: u64) -> Interval {
-        let mut interval = Interval::default();
-        interval.after.at = Duration::from_secs(15);
-        for (id, name) in [(1, "host"), (2, "web")] {
-            interval.before.namespaces.insert(NetnsId(id), netns(name, id == 1, 100));
-            interval.after.namespaces.insert(NetnsId(id), netns(name, id == 1, 100 + grown));
-        }
-        let drops = u32::try_from(grown).unwrap();
-        interval.looks.listeners.insert(NetnsId(1), [(1, watch("[::1]:22", 0, [0, 0]))].into());
-        interval.looks.listeners.insert(NetnsId(2), [(2, watch("0.0.0.0:8080", 129, [10, 10 + drops]))].into());
-        interval
-    }
-
-    fn page(totals: &mut Totals, interval: &Interval, diagnosis: &Diagnosis) -> Page {
-        let ended = Duration::from_secs(1_796_083_200);
-        totals.add(&Window { interval, diagnosis, ended, collection: Duration::from_millis(21) })
-    }
-
-    /// A listener that drops, and what could not be read.
-    fn diagnosis() -> Diagnosis {
-        let mut diagnosis = examples::quiet();
-        diagnosis.findings.push(examples::slow_listener("gunicorn"));
-        diagnosis.unknown.push(examples::unknown("tcp-memory", "net.ipv4.tcp_mem", "no permission", Some("root")));
-        diagnosis.unknown.push(examples::unknown("all", "network namespaces of 41 processes", "no permission", None));
-        diagnosis
-    }
-
-    /// Without what is the same for every limit that nothing is known of.
-    fn telling(text: &str) -> String {
-        let quiet = LIMITS.iter().map(|limit| limit.slug);
-        let quiet: Vec<_> = quiet.filter(|slug| !["accept-queue", "tcp-memory"].contains(slug)).collect();
-        let is_quiet = |line: &&str| {
-            quiet.iter().any(|slug| line.contains(&format!("limit=\"{slug}\"")) && !line.contains("subject="))
-        };
-        text.lines().filter(|line| !is_quiet(line)).map(|line| format!("{line}\n")).collect()
-    }
-
-    #[test]
-    fn a_window_as_open_metrics() {
-        let page = page(&mut Totals::default(), &interval(342), &diagnosis());
-        insta::assert_snapshot!("serve-openmetrics", telling(&page.text(&own(), Format::OpenMetrics)));
-    }
-
-    #[test]
-    fn the_older_format_names_whole_families() {
-        let text = page(&mut Totals::default(), &interval(342), &diagnosis()).text(&own(), Format::Text);
-        assert!(text.contains("# TYPE tcproof_hurt_total counter\n"), "{text}");
-        assert!(text.contains("# TYPE tcproof_build_info gauge\n"), "{text}");
-        assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
-    }
-
-    #[test]
-    fn before_the_first_window_it_says_what_it_is() {
-        let own = Own { memory: None, ..own() };
-        insta::assert_snapshot!(Page::default().text(&own, Format::OpenMetrics), @r#"
-        # TYPE tcproof_build info
-        # HELP tcproof_build Which tcproof this is, and on which kernel.
-        tcproof_build_info{version="0.1.0",kernel="6.8.0"} 1
-        # TYPE tcproof_connections_refused counter
-        # HELP tcproof_connections_refused Connections that were closed at once, because there were too many.
-        tcproof_connections_refused_total 3
-        # TYPE process_cpu_seconds counter
-        # UNIT process_cpu_seconds seconds
-        # HELP process_cpu_seconds CPU time of tcproof itself.
-        process_cpu_seconds_total 1.25
-        # EOF
-        "#);
-    }
-
-    /// What a counter says.
-    fn value(page: &Page, key: &str) -> Option<f64> {
-        parse(&page.text(&own(), Format::Text), Format::Text).unwrap().get(key).copied()
-    }
-
-    #[test]
-    fn totals_add_up_over_windows_and_never_fall() {
-        let (mut totals, diagnosis) = (Totals::default(), diagnosis());
-        let web = "tcproof_listener_drops_total netns=web listener=0.0.0.0:8080";
-        let first = page(&mut totals, &interval(342), &diagnosis);
-        assert_eq!(value(&first, web), Some(342.0));
-        assert_eq!(value(&first, "tcproof_hurt_total limit=accept-queue"), Some(342.0));
-        // Ten others drop more: what it drops now is `other`'s, and what it dropped before stays its own.
-        let mut many = interval(3);
-        let others = (0..10).map(|n| (9 + n, watch(&format!("10.0.0.1:{}", 100 + n), 1, [0, 5])));
-        many.looks.listeners.insert(NetnsId(1), others.collect());
-        let second = page(&mut totals, &many, &examples::quiet());
-        assert_eq!(value(&second, web), None);
-        assert_eq!(value(&second, "tcproof_listener_drops_total netns=other listener=other"), Some(3.0));
-        let third = page(&mut totals, &interval(1), &diagnosis);
-        assert_eq!(value(&third, web), Some(343.0));
-        assert_eq!(value(&third, "tcproof_listener_drops_total netns=other listener=other"), Some(3.0));
-        assert_eq!(value(&third, "tcproof_hurt_total limit=accept-queue"), Some(684.0));
-        assert_eq!(value(&third, "tcproof_limiting_windows_total limit=accept-queue"), Some(2.0));
-        assert_eq!(value(&third, "tcproof_windows_total"), Some(3.0));
-    }
-
-    #[test]
-    fn what_namespaces_beyond_the_last_shown_count_is_their_growth() {
-        let mut interval = interval(2);
-        for id in 3..=40 {
-            interval.before.namespaces.insert(NetnsId(id), netns("pod", false, 1_000));
-            interval.after.namespaces.insert(NetnsId(id), netns("pod", false, 1_001));
-        }
-        let page = page(&mut Totals::default(), &interval, &examples::quiet());
-        let events =
-            |ns: &str| value(&page, &format!("tcproof_kernel_events_total netns={ns} counter=TcpExt.ListenOverflows"));
-        assert_eq!(events("host"), Some(102.0));
-        // Of namespaces with one name each has a series.
-        assert_eq!(events("pod"), Some(1_001.0));
-        assert_eq!(events("net:[4]"), Some(1_001.0));
-        assert_eq!(events("net:[17]"), None);
-        assert_eq!(events("other"), Some(24.0));
-        assert_eq!(value(&page, "tcproof_sockets netns=other state=in_use"), Some(24.0 * 12.0));
-    }
-
-    #[test]
-    fn what_could_not_be_read_is_unknown_and_a_finding_comes_first() {
-        let mut diagnosis = diagnosis();
-        assert_eq!(diagnosis.verdict_on("tcp-memory").as_str(), "unknown");
-        assert_eq!(diagnosis.verdict_on("accept-queue").as_str(), "limiting");
-        assert_eq!(diagnosis.verdict_on("loss").as_str(), "clear");
-        diagnosis.unknown.push(examples::unknown("accept-queue", "x", "y", None));
-        diagnosis.findings[0].state = State::Near;
-        assert_eq!(diagnosis.verdict_on("accept-queue").as_str(), "near");
-        // Its namespaces went away, or there was one look only.
-        for blind in [|it: &mut Diagnosis| it.namespaces = 0, |it: &mut Diagnosis| it.window = Duration::ZERO] {
-            let mut diagnosis = diagnosis.clone();
-            blind(&mut diagnosis);
-            assert_eq!(diagnosis.verdict_on("loss").as_str(), "unknown");
-            assert_eq!(diagnosis.verdict_on("accept-queue").as_str(), "near");
-        }
-    }
-
-    fn subjects() -> impl Strategy<Value = Subject> {
-        let netns = any::<String>();
-        prop_oneof![
-            Just(Subject::Host),
-            netns.prop_map(|netns| Subject::Netns { netns }),
-            (netns, any::<String>()).prop_map(|(netns, local)| examples::listener(&netns, &local, vec![])),
-            (netns, any::<String>()).prop_map(|(netns, device)| Subject::Device { netns, device }),
-        ]
-    }
-
-    fn slugs() -> impl Strategy<Value = String> {
-        let known = (0..LIMITS.len()).prop_map(|at| LIMITS[at].slug.to_string());
-        prop_oneof![4 => known, 1 => any::<String>()]
-    }
-
-    prop_compose! {
-        fn hosts()(
-            namespaces in prop::collection::vec((any::<String>(), any::<u64>(), any::<bool>()), 0..40),
-            listeners in prop::collection::vec((any::<u16>(), any::<u32>(), any::<[u32; 2]>()), 0..40),
-            headroom in prop::collection::vec((slugs(), subjects(), any::<[u64; 2]>(), "[a-z]{0,3}"), 0..80),
-            findings in prop::collection::vec((slugs(), any::<String>(), any::<bool>(), any::<u64>()), 0..20),
-            unknown in prop::collection::vec((slugs(), any::<String>()), 0..20),
-        ) -> (Interval, Diagnosis) {
-            let (mut interval, mut diagnosis) = (Interval::default(), examples::quiet());
-            interval.after.at = Duration::from_secs(1);
-            for (id, (name, value, own)) in namespaces.iter().enumerate() {
-                let id = NetnsId(id as u64 % 30);
-                interval.before.namespaces.insert(id, netns(name, *own, 0));
-                let mut ns = netns(name, *own, *value);
-                if *value % 5 == 0 {
-                    ns.sockstat = Reading::Absent(Absent::NotNeeded);
-                }
-                interval.after.namespaces.insert(id, ns);
-                let of = listeners.iter().map(|(port, queue, drops)| (u64::from(*port), watch(&format!("127.0.0.1:{port}"), *queue, *drops)));
-                interval.looks.listeners.insert(id, of.collect());
-            }
-            diagnosis.headroom = headroom
-                .into_iter()
-                .map(|(limit, subject, [used, capacity], unit)| Headroom { limit, subject, used, capacity, unit })
-                .collect();
-            diagnosis.findings = findings
-                .into_iter()
-                .map(|(limit, cause, is_near, hurt)| {
-                    let state = if is_near { State::Near } else { State::Limiting };
-                    tcproof_core::Finding { limit, cause, state, hurt, ..examples::slow_listener("x") }
-                })
-                .collect();
-            diagnosis.unknown = unknown.iter().map(|(limit, why)| examples::unknown(limit, why, why, None)).collect();
-            (interval, diagnosis)
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// Any strings give text that parses, without a series that is there twice; their number has a bound, and so has
-        /// its size; and no counter falls.
-        #[test]
-        fn no_host_is_too_strange(hosts in prop::collection::vec(hosts(), 1..3), kernel in any::<String>()) {
-            let own = Own { kernel: &kernel, ..own() };
-            let mut totals = Totals::default();
-            let mut before: BTreeMap<String, f64> = BTreeMap::new();
-            for (interval, diagnosis) in &hosts {
-                let page = page(&mut totals, interval, diagnosis);
-                for format in [Format::OpenMetrics, Format::Text] {
-                    let text = page.text(&own, format);
-                    let series = parse(&text, format).map_err(TestCaseError::fail)?;
-                    let limits = LIMITS.len();
-                    let causes: usize = LIMITS.iter().map(|limit| limit.causes.len() + 1).sum();
-                    let most = limits * (8 + 2 * TOP) + 2 * (causes + 1) + 3 * (TOP + 1) + (NAMESPACES + 1) * (COUNTERS.len() + 2) + 20;
-                    prop_assert!(series.len() <= most, "{} series", series.len());
-                    prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
-                    if format == Format::Text {
-                        for (key, value) in &series {
-                            let is_ours = key.contains("_total") && !key.contains("kernel_events");
-                            prop_assert!(!is_ours || before.get(key).is_none_or(|before| before <= value), "{key} fell");
-                        }
-                        before = series;
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -317,6 +317,10 @@ pub(crate) struct ServeArgs {
     /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
     #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
     pub(crate) netns: Scope,
+    /// Push each window to an OpenTelemetry collector too, to URL/v1/metrics; else to OTEL_EXPORTER_OTLP_ENDPOINT, if set
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", value_parser = crate::cmd::otlp::endpoint)]
+    pub(crate) otlp: Option<crate::cmd::otlp::Endpoint>,
 }
 
 /// `--on`.

@@ -20,6 +20,8 @@ pub(crate) mod journal;
 pub(crate) mod lab;
 mod lab_cure;
 pub(crate) mod lint;
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
 pub(crate) mod path;
 pub(crate) mod plan;
 pub(crate) mod record;

@@ -12,9 +12,13 @@ use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_core::{Diagnosis, Interval, diagnose};
 use tcproof_host::{Options, Root, Watcher, allow_many_files};
+#[cfg(feature = "otlp")]
+use tcproof_report::metrics::Sent;
 use tcproof_report::metrics::{Format, Own, Page, Totals, Window};
 use tcproof_report::report::{self, Report};
 
+#[cfg(feature = "otlp")]
+use super::otlp::Push;
 use super::{Exit, plan};
 use crate::cli::ServeArgs;
 use crate::http::{self, Answer, Request, Status};
@@ -30,6 +34,8 @@ const MEDIA_TYPES: usize = 32;
 
 /// Runs it.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "otlp")]
+    let started = now();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
@@ -42,7 +48,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut watcher = Watcher::open(&options, Duration::ZERO)?;
     watcher.stop_on(Arc::clone(&stop));
     watcher.few_flows(FLOWS, (args.every / 2).min(SAMPLE_EVERY));
-    let state = Arc::new(State::new(args.every));
+    let state = State::new(args.every);
+    #[cfg(feature = "otlp")]
+    let state = State { push: Push::start(args.otlp.clone())?, ..state };
+    let state = Arc::new(state);
     answer(listener, &state)?;
     say_where(bound);
     let mut totals = Totals::default();
@@ -53,14 +62,24 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             break;
         }
         let diagnosis = diagnose(&interval);
-        let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ended = now();
         let collection = begun.elapsed().saturating_sub(args.every);
         let window = Window { interval: &interval, diagnosis: &diagnosis, ended, collection };
         let page = totals.add(&window);
+        #[cfg(feature = "otlp")]
+        if let Some(push) = &state.push {
+            let sent = Sent { host: &diagnosis.host.name, started, ended };
+            push.offer(page.otlp(&state.own(), &sent));
+        }
         let seen = Arc::new(Seen { interval, diagnosis, ended });
         *state.last() = Last { page, seen: Some(seen), ended: Some(Instant::now()) };
     }
     Ok(Exit::Done.into())
+}
+
+/// Since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn say_where(bound: SocketAddr) {
@@ -125,12 +144,21 @@ struct State {
     last: Mutex<Last>,
     refused: AtomicU64,
     kernel: String,
+    #[cfg(feature = "otlp")]
+    push: Option<Push>,
 }
 
 impl State {
     fn new(every: Duration) -> Self {
         let kernel = tcproof_host::knob(&Root::new("/"), "kernel.osrelease").value().cloned().unwrap_or_default();
-        Self { every, last: Mutex::default(), refused: AtomicU64::new(0), kernel }
+        Self {
+            every,
+            last: Mutex::default(),
+            refused: AtomicU64::new(0),
+            kernel,
+            #[cfg(feature = "otlp")]
+            push: None,
+        }
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
@@ -147,15 +175,23 @@ impl State {
     }
 
     fn metrics(&self, format: Format) -> Answer {
-        let own = Own {
+        let body = self.last().page.text(&self.own(), format);
+        Answer { status: Status::Ok, content_type: format.content_type(), body, again: None }
+    }
+
+    fn own(&self) -> Own<'_> {
+        #[cfg(feature = "otlp")]
+        let pushes_failed = self.push.as_ref().map(Push::failed);
+        #[cfg(not(feature = "otlp"))]
+        let pushes_failed = None;
+        Own {
             version: env!("CARGO_PKG_VERSION"),
             kernel: &self.kernel,
             refused: self.refused.load(Ordering::Relaxed),
+            pushes_failed,
             cpu: cpu(),
             memory: memory(),
-        };
-        let body = self.last().page.text(&own, format);
-        Answer { status: Status::Ok, content_type: format.content_type(), body, again: None }
+        }
     }
 
     /// The report of the last window, which a browser asks for again when the next one is over.
