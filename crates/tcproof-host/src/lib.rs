@@ -16,6 +16,7 @@ mod netlink;
 mod netns;
 mod observe;
 mod path;
+mod patience;
 mod process;
 pub mod procfs;
 mod root;

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::thread::nanosleep;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use tcproof_core::limits::SocketSet;
 use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
 use tcproof_core::trace::Trace;
-use tcproof_core::{Absent, Interval, ListenerWatch, Looks, Reading, sockets_of_interest};
+use tcproof_core::{Absent, Interval, ListenerWatch, Looks, NetnsChange, Reading, sockets_of_interest};
 
 use crate::diag::Diag;
 use crate::netns::{self, Target};
+use crate::patience::{self, Patience};
 use crate::{Error, Options, Progress, Root, Scope, cgroup_memory, flows, namespace, path, process, system};
 
 /// Shortest time between two looks at the listeners.
@@ -110,6 +112,7 @@ impl Watcher {
             ports: options.ports,
             sample_every: SAMPLE_EVERY,
             flows_each: flows::EACH,
+            is_patient: false,
             stop: None,
             next_choice: start.now(),
         };
@@ -121,6 +124,14 @@ impl Watcher {
     pub fn few_flows(&mut self, each: usize, every: Duration) {
         self.watch.flows_each = each;
         self.watch.sample_every = every.max(SAMPLE_EVERY);
+    }
+
+    /// Looks seldom while nothing moves, and closely in a namespace where a listener drops handshakes or its queue fills, from
+    /// that moment on until two windows after. For whoever watches for days: a window in which something begins shows what was
+    /// dropped, as ever, and the cause from few looks; the next one shows it from as many as an impatient one. Flows are chosen
+    /// once a window, and more seldom where there are very many.
+    pub fn be_patient(&mut self) {
+        self.watch.is_patient = true;
     }
 
     /// Ends a window early once this is set.
@@ -156,6 +167,7 @@ impl Watcher {
             interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
         interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
         interval.after.unseen = std::mem::take(&mut watch.unseen);
+        watch.lose_patience(&interval, window);
         interval.give_up_blind_probes();
         let wanted = sockets_of_interest(&interval.after, Some(&interval));
         let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
@@ -221,11 +233,12 @@ struct Place {
     /// Opened at the first visit; it stays in the namespace wherever the thread goes.
     diag: Option<Result<Diag, Absent>>,
     flows: flows::Watch,
+    patience: Patience,
 }
 
 impl Place {
     fn new(target: Target) -> Self {
-        Self { target, diag: None, flows: flows::Watch::default() }
+        Self { target, diag: None, flows: flows::Watch::default(), patience: Patience::default() }
     }
 }
 
@@ -247,6 +260,8 @@ struct Watch {
     sample_every: Duration,
     /// Flows chosen by each measure.
     flows_each: usize,
+    /// [`Watcher::be_patient`].
+    is_patient: bool,
     /// Set when the window is to end at once.
     stop: Option<Arc<AtomicBool>>,
     /// When flows may be chosen again: what that costs is spread over windows, however short they are.
@@ -333,7 +348,7 @@ impl Watch {
         let (start, mut taken, mut reported) = (Instant::now(), 0, None);
         let sample_every = (window / SAMPLES_AT_MOST).max(self.sample_every);
         let begun = self.start.now();
-        let (mut next_look, mut next_sample) = (Duration::ZERO, Duration::ZERO);
+        let (mut next_look, mut next_round, mut next_sample) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let mut next_choice = self.next_choice.saturating_sub(begun);
         loop {
             let elapsed = start.elapsed();
@@ -351,16 +366,27 @@ impl Watch {
                 break;
             }
             if elapsed >= next_look {
-                let cost = self.look_at_listeners(looks);
+                let all = !self.is_patient || elapsed >= next_round;
+                let cost = self.look_at_listeners(looks, all, window);
                 taken += 1;
                 let rest = (cost * REST).min(window / LOOKS_AT_LEAST).max(LOOK_EVERY);
                 next_look = start.elapsed() + rest;
+                if all {
+                    next_round = start.elapsed() + patience::between_looks(window, cost);
+                }
+                if self.is_patient && !self.has_lost_patience() {
+                    next_look = next_round;
+                }
             }
             if elapsed >= next_choice {
                 let busy = cpu_time();
                 let unread = self.choose_flows(before);
                 let cost = cpu_time().saturating_sub(busy);
-                next_choice = start.elapsed() + (cost * flows::REST).max(CHOOSE_EVERY);
+                next_choice = start.elapsed()
+                    + match self.is_patient {
+                        true => patience::between_choices(window, cost),
+                        false => (cost * flows::REST).max(CHOOSE_EVERY),
+                    };
                 // Whether their readers are busy or asleep is told by their CPU time from here to the end.
                 let made_in = flows::made_in(self.places.iter().flat_map(|place| place.flows.seen()));
                 self.find_owners(before, &unread, &made_in, &[]);
@@ -369,7 +395,7 @@ impl Watch {
                 next_sample = elapsed + sample_every;
             }
             let next = next_look.min(next_choice).min(next_sample).min(window);
-            thread::sleep(next.saturating_sub(start.elapsed()));
+            sleep(next.saturating_sub(start.elapsed()));
         }
         self.next_choice = begun + next_choice;
         self.look_at_flows();
@@ -382,17 +408,44 @@ impl Watch {
         }
     }
 
-    /// Returns the CPU time it took.
-    fn look_at_listeners(&mut self, looks: &mut Looks) -> Duration {
+    /// At all, or at those only where something moved. Returns the CPU time it took.
+    fn look_at_listeners(&mut self, looks: &mut Looks, all: bool, window: Duration) -> Duration {
         let busy = cpu_time();
-        let start = self.start;
-        for (id, diag, _) in seeing(&mut self.places) {
-            let known = looks.listeners.entry(id).or_default();
-            let at = start.now();
+        for place in &mut self.places {
+            let at = self.start.now();
+            let Some(Ok(diag)) = &mut place.diag else { continue };
+            if !all && !place.patience.is_lost(at) {
+                continue;
+            }
+            let known = looks.listeners.entry(place.target.id).or_default();
+            let mut moved = false;
             // A look that fails is one look less; the one at the end says why.
-            let _ = namespace::listeners(diag, |listener| look(known, listener, at, true));
+            let _ = namespace::listeners(diag, |listener| {
+                moved |= patience::moved(known.get(&listener.cookie), &listener);
+                look(known, listener, at, true);
+            });
+            if moved {
+                place.patience.lose(at, window);
+            }
         }
         cpu_time().saturating_sub(busy)
+    }
+
+    fn has_lost_patience(&self) -> bool {
+        let now = self.start.now();
+        self.places.iter().any(|place| place.patience.is_lost(now))
+    }
+
+    /// Where the counters tell of what no look saw: a listener that has closed since, or dropped at the very end.
+    fn lose_patience(&mut self, interval: &Interval, window: Duration) {
+        let grew = |ns: NetnsChange<'_>| {
+            let grew = |name: &&str| ns.counter(name).value().is_some_and(|growth| *growth > 0);
+            ["TcpExt.ListenOverflows", "TcpExt.ListenDrops"].iter().any(grew).then_some(ns.id)
+        };
+        let troubled: Vec<_> = interval.namespaces().filter_map(grew).collect();
+        for place in self.places.iter_mut().filter(|place| troubled.contains(&place.target.id)) {
+            place.patience.lose(interval.after.at, window);
+        }
     }
 
     /// Returns the sockets whose readers do not keep up.
@@ -479,6 +532,12 @@ fn look(known: &mut BTreeMap<u64, ListenerWatch>, listener: Listener, at: Durati
             known.insert(listener.cookie, ListenerWatch::new(listener, at, later));
         }
     }
+}
+
+/// Until then, or until a signal comes: whoever is told to end must not wait for the next look.
+fn sleep(time: Duration) {
+    let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+    let _ = nanosleep(&time);
 }
 
 fn processes(root: &Root, pids: &[Pid]) -> Vec<(Pid, tcproof_core::snapshot::Process)> {

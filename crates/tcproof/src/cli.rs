@@ -311,6 +311,10 @@ pub(crate) struct ServeArgs {
     /// Where to serve /metrics, /healthz and / for people; port 0: any, which is said on stderr
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9877")]
     pub(crate) listen: SocketAddr,
+    /// Answer requests for this name, too, which a proxy or your hosts file has for it; may be given again. Always answered are
+    /// those for localhost and for addresses, and where --listen is not loopback and nothing is given, for any name
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub(crate) allow_host: Vec<String>,
     /// How long each window is, one after the other, such as 15s or 1m (100ms to 1h)
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = window)]
     pub(crate) every: Duration,
@@ -805,6 +809,16 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| "expected a size such as 512M or 16G".to_string())?;
     number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "no machine has as much".into())
+}
+
+/// A name as a Host header has it, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let name = text.strip_suffix('.').unwrap_or(text);
+    match !name.is_empty() && name.bytes().all(is_name) {
+        true => Ok(name.into()),
+        false => Err("expected a name without a port, such as web-07.example".into()),
+    }
 }
 
 /// One namespace, several with commas between them, or all.

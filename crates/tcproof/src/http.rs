@@ -1,35 +1,37 @@
 //! Answers HTTP, as little of it as a scraper needs: GET and HEAD, one request a connection, everything bounded.
+//!
+//! One thread goes from connection to connection and waits for none of them. Where there are too many, the oldest one makes
+//! room for the newest, so that however many are slow, one that sends its request at once has its answer at once.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+mod connection;
+mod host;
+mod request;
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest request line with its headers.
-const LONGEST_HEAD: usize = 8 << 10;
-/// Most headers.
-const HEADERS: usize = 64;
-/// For sending the request, and again for taking the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Connections that are answered at the same time.
-const CONNECTIONS: usize = 16;
-/// Of a thread that answers one.
-const STACK: usize = 1 << 20;
-/// Of what somebody sends besides so much is taken, that they see the answer: a close with bytes unread is a reset.
-const LEFTOVER: usize = 64 << 10;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+
+use connection::Connection;
+pub(crate) use host::Hosts;
+pub(crate) use request::Request;
+
+/// Connections at the same time.
+const CONNECTIONS: usize = 512;
+/// Those of them whose answer waits to be taken: an answer is a hundred times a request.
+const SENDING: usize = 16;
+/// Waiting to be taken up: a burst must not have its SYNs dropped, which costs each a second.
+const BACKLOG: i32 = 4096;
+/// Taken up before the others have their turn.
+const AT_ONCE: usize = 64;
 /// After accept(2) has failed, which it goes on to do where the host is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What is asked for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Request {
-    /// Without what is behind `?`.
-    pub(crate) path: String,
-    /// All `Accept` headers.
-    pub(crate) accept: String,
-}
 
 /// What is answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ impl Answer {
 pub(crate) enum Status {
     Ok = 200,
     BadRequest = 400,
+    Forbidden = 403,
     NotFound = 404,
     MethodNotAllowed = 405,
     RequestTimeout = 408,
@@ -65,6 +68,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
@@ -74,195 +78,80 @@ impl Status {
     }
 }
 
-/// Answers whoever connects, for as long as the process lives. `refused` counts those that were one too many.
+/// Answers whoever connects, for as long as the process lives. `refused` counts those that made room for others.
 pub(crate) fn serve(
     listener: &TcpListener,
+    hosts: &Hosts,
     refused: &AtomicU64,
-    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
-) {
-    let answer = Arc::new(answer);
-    let open = Arc::new(AtomicUsize::new(0));
+    answer: impl Fn(&Request) -> Answer,
+) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    rustix::net::listen(listener, BACKLOG)?;
+    // What one request makes of us must not be the last thing that anybody gets.
+    let answer = |request: &Request| match request.hosts.iter().find(|host| !hosts.allow(host)) {
+        Some(_) => Some(Answer::says(
+            Status::Forbidden,
+            "expected localhost, an address, or a name of --allow-host as the Host of the request",
+        )),
+        None => catch_unwind(AssertUnwindSafe(|| answer(request))).ok(),
+    };
+    let refuse = |connection: Option<Connection>| {
+        let was_there = connection.is_some();
+        refused.fetch_add(u64::from(was_there), Ordering::Relaxed);
+        was_there
+    };
+    let mut open: VecDeque<Connection> = VecDeque::new();
     loop {
-        let Ok((stream, _)) = listener.accept() else {
-            thread::sleep(PAUSE);
-            continue;
-        };
-        // Only here it grows.
-        if open.load(Ordering::Acquire) >= CONNECTIONS {
-            refused.fetch_add(1, Ordering::Relaxed);
-            continue;
-        }
-        open.fetch_add(1, Ordering::AcqRel);
-        let (slot, answer) = (Slot(Arc::clone(&open)), Arc::clone(&answer));
-        let thread = thread::Builder::new().name("http".into()).stack_size(STACK);
-        let spawned = thread.spawn(move || {
-            let _slot = slot;
-            // Whoever has gone gets no answer, which is nobody's error.
-            let _ = talk(&stream, &*answer);
+        let ready = wait(listener, &open);
+        let now = Instant::now();
+        let mut ready = ready.into_iter();
+        open.retain_mut(|connection| {
+            let is_ready = ready.next().unwrap_or(false);
+            !(is_ready || connection.is_late(now)) || connection.advance(now, &answer)
         });
-        if spawned.is_err() {
-            refused.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..AT_ONCE {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    // Its request is mostly there already.
+                    if let Ok(mut connection) = Connection::new(stream, now)
+                        && connection.advance(now, &answer)
+                    {
+                        open.push_back(connection);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                // Out of descriptors, one of which the oldest has.
+                Err(_) if refuse(open.pop_front()) => {}
+                Err(_) => {
+                    thread::sleep(PAUSE);
+                    break;
+                }
+            }
+            if open.len() > CONNECTIONS {
+                refuse(open.pop_front());
+            }
+            if open.iter().filter(|connection| connection.is_sending()).count() > SENDING {
+                let oldest = open.iter().position(Connection::is_sending);
+                refuse(oldest.and_then(|oldest| open.remove(oldest)));
+            }
         }
     }
 }
 
-/// Given back whatever becomes of the thread.
-struct Slot(Arc<AtomicUsize>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-fn talk(stream: &TcpStream, answer: &dyn Fn(&Request) -> Answer) -> std::io::Result<()> {
-    let (is_head, answer) = match head(stream)? {
-        Parsed::Request { is_head, request } => (is_head, answer(&request)),
-        Parsed::Wrong(status, sentence) => (false, Answer::says(status, sentence)),
-    };
-    let Answer { status, content_type, body, again } = answer;
-    let allow = if status == Status::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
-    let again = again.map_or_else(String::new, |again| format!("Refresh: {}\r\n", again.as_secs().max(1)));
-    let mut bytes = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}{again}Connection: close\r\n\r\n",
-        status as u16,
-        status.reason(),
-        body.len(),
-    )
-    .into_bytes();
-    if !is_head {
-        bytes.extend(body.into_bytes());
-    }
-    write(stream, &bytes)?;
-    stream.shutdown(Shutdown::Write)?;
-    drain(stream)
-}
-
-/// What a request's bytes are.
-#[derive(Debug, PartialEq, Eq)]
-enum Parsed {
-    Request { is_head: bool, request: Request },
-    Wrong(Status, &'static str),
-}
-
-/// Reads until the head is whole, or one can tell that it never will be.
-fn head(mut stream: &TcpStream) -> std::io::Result<Parsed> {
-    let end = Instant::now() + PATIENCE;
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 1024];
-    loop {
-        if let Some(parsed) = parse(&bytes) {
-            return Ok(parsed);
-        }
-        let Some(left) = left(end) else {
-            return Ok(Parsed::Wrong(Status::RequestTimeout, "expected a request within 5 s"));
-        };
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut chunk) {
-            Ok(0) if bytes.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(0) => return Ok(Parsed::Wrong(Status::BadRequest, "expected the end of the headers")),
-            Ok(read) => bytes.extend(chunk.iter().take(read)),
-            Err(error) if is_late(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Nothing for what is not yet whole.
-fn parse(bytes: &[u8]) -> Option<Parsed> {
-    let too_large = Parsed::Wrong(Status::TooLarge, "expected at most 8 KiB and 64 headers");
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) if length > LONGEST_HEAD => return Some(too_large),
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return (bytes.len() > LONGEST_HEAD).then_some(too_large),
-        Err(httparse::Error::TooManyHeaders) => return Some(too_large),
-        Err(_) => return Some(Parsed::Wrong(Status::BadRequest, "expected a request of HTTP/1.1")),
-    }
-    let is_head = match request.method {
-        Some("GET") => false,
-        Some("HEAD") => true,
-        _ => return Some(Parsed::Wrong(Status::MethodNotAllowed, "expected GET or HEAD")),
-    };
-    let path = request.path.unwrap_or_default().split(['?', '#']).next().unwrap_or_default().to_string();
-    let accept = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("accept"));
-    let accept: Vec<_> = accept.map(|header| String::from_utf8_lossy(header.value)).collect();
-    Some(Parsed::Request { is_head, request: Request { path, accept: accept.join(",") } })
-}
-
-/// write(2) may take a byte at a time: its own timeout is for each of them.
-fn write(mut stream: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !bytes.is_empty() {
-        stream.set_write_timeout(Some(left(end).ok_or(ErrorKind::TimedOut)?))?;
-        match stream.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if is_late(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn drain(mut stream: &TcpStream) -> std::io::Result<()> {
-    let (end, mut taken, mut chunk) = (Instant::now() + PATIENCE, 0, [0; 1024]);
-    while let Some(left) = left(end).filter(|_| taken < LEFTOVER) {
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut chunk)? {
-            0 => break,
-            read => taken += read,
-        }
-    }
-    Ok(())
-}
-
-/// Until then; a timeout of zero would be none at all.
-fn left(end: Instant) -> Option<Duration> {
-    Some(end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
-}
-
-fn is_late(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wrong(bytes: &[u8]) -> Option<Status> {
-        match parse(bytes) {
-            Some(Parsed::Wrong(status, _)) => Some(status),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_request_is_its_path_and_what_it_accepts() {
-        let text = b"HEAD /metrics?x=1 HTTP/1.1\r\nHost: a\r\naccept: text/plain\r\nAccept: b/c;q=0.5\r\n\r\n";
-        let request = Request { path: "/metrics".into(), accept: "text/plain,b/c;q=0.5".into() };
-        assert_eq!(parse(text), Some(Parsed::Request { is_head: true, request }));
-        for end in 0..text.len() {
-            assert_eq!(parse(&text[..end]), None, "{end}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_request_is_refused_by_its_name() {
-        for (bytes, status) in [
-            (&b"POST / HTTP/1.1\r\n\r\n"[..], Status::MethodNotAllowed),
-            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Status::BadRequest),
-            (b"GET / HTTP/2.0\r\n\r\n", Status::BadRequest),
-            (b"GET /\r\n\r\n", Status::BadRequest),
-            (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", Status::BadRequest),
-        ] {
-            assert_eq!(wrong(bytes), Some(status), "{}", String::from_utf8_lossy(bytes));
-        }
-        let headers = "a: b\r\n".repeat(HEADERS + 1);
-        assert_eq!(wrong(format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes()), Some(Status::TooLarge));
-        let long = "a".repeat(LONGEST_HEAD);
-        assert_eq!(wrong(format!("GET /{long}").as_bytes()), Some(Status::TooLarge));
-        assert_eq!(wrong(format!("GET / HTTP/1.1\r\na: {long}\r\n\r\n").as_bytes()), Some(Status::TooLarge));
+/// Waits for something to happen, and says which connections it happened to.
+fn wait(listener: &TcpListener, open: &VecDeque<Connection>) -> Vec<bool> {
+    let mut polled: Vec<_> = open.iter().map(Connection::awaited).collect();
+    polled.push(PollFd::new(listener, PollFlags::IN));
+    let left = open.iter().map(Connection::until).min().map(|end| end.saturating_duration_since(Instant::now()));
+    let left = left.map(|left| Timespec {
+        tv_sec: left.as_secs().cast_signed(),
+        // Not a moment too early.
+        tv_nsec: (left.subsec_nanos() + 1).into(),
+    });
+    match poll(&mut polled, left.as_ref()) {
+        Ok(_) => polled.iter().map(|polled| !polled.revents().is_empty()).collect(),
+        // A signal.
+        Err(_) => Vec::new(),
     }
 }

@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use tcproof_lab::kit::netns::{Netns, current_inode};
 use tcproof_lab::kit::{require_root, rtnl};
 
@@ -54,9 +58,18 @@ impl Server {
         Self::watch(listen, &current_inode().unwrap().to_string())
     }
 
+    fn start_with(arguments: &[&str]) -> Self {
+        let netns = current_inode().unwrap().to_string();
+        Self::run(&[&["--listen", "127.0.0.1:0", "--every", "200ms", "--netns", &netns], arguments].concat())
+    }
+
     fn watch(listen: &str, netns: &str) -> Self {
+        Self::run(&["--listen", listen, "--every", "200ms", "--netns", netns])
+    }
+
+    fn run(arguments: &[&str]) -> Self {
         let mut command = Command::new(TCPROOF);
-        command.args(["serve", "--listen", listen, "--every", "200ms", "--netns", netns]);
+        command.arg("serve").args(arguments);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (say, said) = channel();
@@ -81,7 +94,7 @@ impl Server {
     }
 
     fn get(&self, path: &str, headers: &str) -> (u16, String, String) {
-        let answer = self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes());
+        let answer = self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes());
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
         (status(&answer).unwrap_or_else(|| panic!("{answer:?}")), head.to_string(), body.to_string())
     }
@@ -94,6 +107,15 @@ impl Server {
             thread::sleep(Duration::from_millis(50));
         }
         self
+    }
+
+    /// Until so many windows are over.
+    fn past(&self, windows: u64) {
+        let since = Instant::now();
+        while self.value("tcproof_windows_total") < windows as f64 {
+            assert!(since.elapsed() < PATIENCE, "only {} windows", self.value("tcproof_windows_total"));
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -196,6 +218,61 @@ fn a_listener_that_nobody_accepts_from_is_limiting_and_its_drops_are_counted() {
         assert!(!drops.ends_with(" 0"), "{drops}");
         assert!(server.value("tcproof_hurt_total{limit=\"accept-queue\"}") >= 1.0);
     });
+}
+
+/// Windows of 2 s, so that a patient look is one of ten, and the queue fills in the midst of one.
+#[test]
+fn a_failure_in_the_midst_of_patience_is_limiting_at_once_and_its_cause_is_told_soon() {
+    inside(|| {
+        let netns = current_inode().unwrap().to_string();
+        for (pause, cause) in [(None, "application-slow"), (Some(Duration::from_millis(20)), "backlog-small")] {
+            let listener = TcpListener::bind("127.0.0.1:8082").unwrap();
+            rustix::net::listen(&listener, 7).unwrap();
+            let server = Server::run(&["--listen", "127.0.0.1:0", "--every", "2s", "--netns", &netns]).ready();
+            // Patient for two windows.
+            server.past(3);
+            thread::sleep(Duration::from_millis(900));
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let (stop, listener, at) = (&stop, &listener, listener.local_addr().unwrap());
+                if let Some(pause) = pause {
+                    listener.set_nonblocking(true).unwrap();
+                    // Keeps up: takes all there is, again and again.
+                    scope.spawn(move || {
+                        while !stop.load(Ordering::Relaxed) {
+                            thread::sleep(pause);
+                            while listener.accept().is_ok() {}
+                        }
+                    });
+                }
+                // Bursts of twice what the queue takes, every quarter of a second.
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let burst: Vec<_> = (0..16).filter_map(|_| begin_to_connect(at)).collect();
+                        thread::sleep(Duration::from_millis(250));
+                        drop(burst);
+                    }
+                });
+                let begun = server.value("tcproof_windows_total");
+                let limiting = "tcproof_limiting_windows_total{limit=\"accept-queue\"}";
+                server.past(begun as u64 + 1);
+                assert_eq!(server.value(limiting), 1.0, "the window in which it began");
+                server.past(begun as u64 + 2);
+                assert!(server.value(limiting) >= 2.0);
+                let found = format!("tcproof_findings{{limit=\"accept-queue\",cause=\"{cause}\",state=\"limiting\"}}");
+                let (_, _, body) = server.get("/metrics", "");
+                assert!(body.lines().any(|line| line == format!("{found} 1")), "no {found} in {body}");
+                stop.store(true, Ordering::Relaxed);
+            });
+        }
+    });
+}
+
+/// Without waiting for the end of the handshake.
+fn begin_to_connect(at: SocketAddr) -> Option<OwnedFd> {
+    let kind = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, kind, None).ok()?;
+    matches!(connect(&socket, &at), Ok(()) | Err(Errno::INPROGRESS)).then_some(socket)
 }
 
 #[test]
@@ -306,45 +383,46 @@ fn garbage_gets_an_answer_that_names_what_was_expected() {
 }
 
 #[test]
-fn the_slow_and_the_many_are_bounded_and_cut_off() {
+fn who_is_slow_does_not_keep_a_scraper_out() {
     inside(|| {
         let mut server = Server::start().ready();
         let memory = server.value("process_resident_memory_bytes");
-        // The connections so far give their places back.
-        thread::sleep(Duration::from_millis(500));
-        let since = Instant::now();
-        // As many as there may be, each of which sends a byte now and then.
-        let mut slow: Vec<_> = (0..16).map(|_| server.connect()).collect();
-        slow.iter_mut().for_each(|stream| stream.write_all(b"G").unwrap());
-        thread::sleep(Duration::from_millis(500));
-        let mut refused = 0;
-        for _ in 0..50 {
-            let many: Vec<_> = (0..200).map(|_| server.connect()).collect();
-            // On a slow machine the slow ones are cut off meanwhile, and have successors.
-            if since.elapsed() > Duration::from_secs(4) {
-                break;
+        tcproof_host::allow_many_files();
+        let room = getrlimit(Resource::Nofile).current.map_or(10_000, |most| most as usize / 8);
+        let (at, stop) = (server.at, AtomicBool::new(false));
+        let taken = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            // Each has half a request to say, and hangs on.
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut slow = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let Ok(mut stream) = TcpStream::connect(at) else { continue };
+                        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\n");
+                        slow.push(stream);
+                        if taken.fetch_add(1, Ordering::Relaxed) >= 10_000 {
+                            break;
+                        }
+                        // The others were closed long since.
+                        slow.drain(..slow.len().saturating_sub(room));
+                    }
+                });
             }
-            for mut stream in many {
-                assert_eq!(text(&mut stream), "");
-                refused += 1;
+            let (mut scrapes, mut longest) = (0, Duration::ZERO);
+            while taken.load(Ordering::Relaxed) < 10_000 {
+                let since = Instant::now();
+                assert_eq!(server.get("/metrics", "").0, 200);
+                longest = longest.max(since.elapsed());
+                scrapes += 1;
             }
+            stop.store(true, Ordering::Relaxed);
+            assert!(scrapes > 0 && longest < Duration::from_secs(2), "{scrapes} scrapes, the longest took {longest:?}");
+        });
+        if room > 512 {
+            assert!(server.value("tcproof_connections_refused_total") > 1_000.0);
         }
-        assert!(refused >= 200, "{refused} refused");
         let threads = fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap().count();
-        assert!(threads < 32, "{threads} threads");
-        for mut stream in slow {
-            let _ = stream.write_all(b"E");
-            let answer = text(&mut stream);
-            assert_eq!(status(&answer), Some(408), "{answer:?}");
-        }
-        assert!(since.elapsed() > Duration::from_secs(4));
-        // The last of them may still be about to go.
-        let again = Instant::now();
-        while status(&server.send(b"GET /healthz HTTP/1.1\r\n\r\n")) != Some(200) {
-            assert!(again.elapsed() < SERVERS_PATIENCE * 2, "it never answers again");
-            thread::sleep(Duration::from_millis(100));
-        }
-        assert!(server.value("tcproof_connections_refused_total") >= f64::from(refused));
+        assert!(threads < 8, "{threads} threads");
         let grown = server.value("process_resident_memory_bytes") - memory;
         assert!(grown < f64::from(16 << 20), "{grown} bytes more");
         assert!(server.child.try_wait().unwrap().is_none());
@@ -352,12 +430,52 @@ fn the_slow_and_the_many_are_bounded_and_cut_off() {
 }
 
 #[test]
-fn who_does_not_read_the_answer_is_cut_off() {
+fn the_slow_are_cut_off() {
     inside(|| {
         let server = Server::start().ready();
-        let silent: Vec<_> = (0..16).map(|_| server.connect()).collect();
-        silent.iter().for_each(|mut stream| stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap());
-        thread::sleep(SERVERS_PATIENCE);
-        assert_eq!(server.get("/metrics", "").0, 200);
+        let since = Instant::now();
+        let mut slow: Vec<_> = (0..16).map(|_| server.connect()).collect();
+        // A request's beginning; one that asks and takes nothing; one that has its answer and stays.
+        slow.iter_mut().for_each(|stream| stream.write_all(b"G").unwrap());
+        let mut stays = server.connect();
+        stays.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+        thread::sleep(Duration::from_secs(3));
+        for stream in &mut slow {
+            let _ = stream.write_all(b"E");
+        }
+        for mut stream in slow {
+            let answer = text(&mut stream);
+            assert_eq!(status(&answer), Some(408), "{answer:?}");
+        }
+        let took = since.elapsed();
+        assert!(took > Duration::from_secs(4) && took < SERVERS_PATIENCE * 2, "{took:?}");
+        assert_eq!(status(&text(&mut stays)), Some(200));
+        assert_eq!(server.value("tcproof_connections_refused_total"), 0.0);
+    });
+}
+
+#[test]
+fn a_page_from_elsewhere_can_not_read_the_report() {
+    inside(|| {
+        let ask = |server: &Server, host: &str| {
+            let answer = server.send(format!("GET /healthz HTTP/1.1\r\n{host}\r\n").as_bytes());
+            (status(&answer).unwrap_or_else(|| panic!("{answer:?}")), answer)
+        };
+        let server = Server::start().ready();
+        for host in ["Host: localhost:9877\r\n", "Host: 127.0.0.1\r\n", "host: [::1]:1\r\n", ""] {
+            assert_eq!(ask(&server, host).0, 200, "{host}");
+        }
+        for host in ["Host: attacker.example\r\n", "Host: localhost\r\nHost: attacker.example\r\n", "Host:\r\n"] {
+            let (status, answer) = ask(&server, host);
+            assert_eq!(status, 403, "{host}");
+            assert!(answer.contains("--allow-host") && !answer.contains("attacker"), "{answer}");
+        }
+        let server = Server::start_with(&["--allow-host", "web-07.example", "--allow-host", "web-07"]).ready();
+        for (host, code) in [("web-07.example:80", 200), ("WEB-07", 200), ("localhost", 200), ("web-08", 403)] {
+            assert_eq!(ask(&server, &format!("Host: {host}\r\n")).0, code, "{host}");
+        }
+        let output = Command::new(TCPROOF).args(["serve", "--allow-host", "web-07:80"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("without a port"));
     });
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,12 +21,13 @@ use tcproof_report::report::{self, Report};
 use super::otlp::Push;
 use super::{Exit, plan};
 use crate::cli::ServeArgs;
-use crate::http::{self, Answer, Request, Status};
+use crate::http::{self, Answer, Hosts, Request, Status};
 use crate::privileges;
 
-/// Flows chosen by each measure, and how often they are looked at: enough in every window to judge one by.
+/// Flows chosen by each measure, and how often they are looked at in a window and at least: enough to judge one by.
 const FLOWS: usize = 4;
-const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+const SAMPLES: u32 = 10;
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// Healthy is who has ended a window less than so many of them ago.
 const PERIODS: u32 = 3;
 /// An Accept header is gone through as far as this.
@@ -47,12 +48,13 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let options = Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
     let mut watcher = Watcher::open(&options, Duration::ZERO)?;
     watcher.stop_on(Arc::clone(&stop));
-    watcher.few_flows(FLOWS, (args.every / 2).min(SAMPLE_EVERY));
+    watcher.few_flows(FLOWS, (args.every / SAMPLES).min(SAMPLE_EVERY));
+    watcher.be_patient();
     let state = State::new(args.every);
     #[cfg(feature = "otlp")]
     let state = State { push: Push::start(args.otlp.clone())?, ..state };
     let state = Arc::new(state);
-    answer(listener, &state)?;
+    answer(listener, Hosts::at(bound, &args.allow_host), &state)?;
     say_where(bound);
     let mut totals = Totals::default();
     while !stop.load(Ordering::Relaxed) {
@@ -71,7 +73,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             let sent = Sent { host: &diagnosis.host.name, started, ended };
             push.offer(page.otlp(&state.own(), &sent));
         }
-        let seen = Arc::new(Seen { interval, diagnosis, ended });
+        let seen = Arc::new(Seen { interval, diagnosis, ended, html: OnceLock::new() });
         *state.last() = Last { page, seen: Some(seen), ended: Some(Instant::now()) };
     }
     Ok(Exit::Done.into())
@@ -89,16 +91,17 @@ fn say_where(bound: SocketAddr) {
     }
 }
 
-/// Threads of their own, which have no capability at all: what they do needs none.
-fn answer(listener: TcpListener, state: &Arc<State>) -> anyhow::Result<()> {
+/// A thread of its own, which has no capability at all: what it does needs none.
+fn answer(listener: TcpListener, hosts: Hosts, state: &Arc<State>) -> anyhow::Result<()> {
     let state = Arc::clone(state);
     let serve = move || {
         // Then nobody is answered.
         if let Err(error) = privileges::drop_all() {
             return say!("tcproof: {error:#}");
         }
-        let of = Arc::clone(&state);
-        http::serve(&listener, &state.refused, move |request| of.answer(request));
+        if let Err(error) = http::serve(&listener, &hosts, &state.refused, |request| state.answer(request)) {
+            say!("tcproof: answering: {error}");
+        }
     };
     thread::Builder::new().name("accept".into()).spawn(serve).context("starting a thread")?;
     Ok(())
@@ -118,11 +121,17 @@ struct Seen {
     diagnosis: Diagnosis,
     /// Since 1970.
     ended: Duration,
+    /// The report, once somebody has asked.
+    html: OnceLock<String>,
 }
 
 impl Seen {
     fn html(&self) -> String {
-        let Self { interval, diagnosis, ended } = self;
+        self.html.get_or_init(|| self.make_html()).clone()
+    }
+
+    fn make_html(&self) -> String {
+        let Self { interval, diagnosis, ended, .. } = self;
         let namespaces = Some(plan::namespaces_in(interval));
         let plan = plan::make(&diagnosis.findings, &diagnosis.host.name, &diagnosis.host.kernel, namespaces, &[]);
         let made_at = jiff::Timestamp::from_second(ended.as_secs().cast_signed()).unwrap_or_default();
@@ -286,10 +295,14 @@ mod tests {
         }
     }
 
+    fn request(path: &str) -> Request {
+        Request { path: path.into(), accept: String::new(), hosts: vec![] }
+    }
+
     #[test]
     fn healthy_is_who_has_ended_a_window_lately() {
         let state = State::new(Duration::from_millis(1));
-        let ask = |path: &str| state.answer(&Request { path: path.into(), accept: String::new() });
+        let ask = |path: &str| state.answer(&request(path));
         assert_eq!(ask("/healthz"), Answer::says(Status::Unavailable, "the first window of 1ms is not over"));
         assert_eq!(ask("/metrics").status, Status::Ok);
         assert_eq!(ask("/").status, Status::Unavailable);
@@ -299,7 +312,6 @@ mod tests {
         assert_eq!(ask("/healthz"), Answer::says(Status::Unavailable, "the last window of 1ms ended 9 s ago"));
         let state = State::new(Duration::from_secs(60));
         state.last().ended = Some(long_ago);
-        let request = Request { path: "/healthz".into(), accept: String::new() };
-        assert_eq!(state.answer(&request), Answer::says(Status::Ok, "ok"));
+        assert_eq!(state.answer(&request("/healthz")), Answer::says(Status::Ok, "ok"));
     }
 }
