@@ -455,6 +455,9 @@ pub(crate) struct ApplyArgs {
     /// With --confirm verified: keep the changes whatever it says
     #[arg(long)]
     pub(crate) keep: bool,
+    /// With --confirm verified: write a page with both windows and what was changed (HTML; Markdown where it ends with .md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Once confirmed, have boot set the values too: lines in /etc/sysctl.d/60-tcproof.conf
     #[arg(long)]
     pub(crate) persist: bool,
@@ -495,6 +498,9 @@ pub(crate) struct VerifyArgs {
     /// Only what concerns this port (and what concerns the whole host)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "plan")]
     pub(crate) port: Option<u16>,
+    /// Write a page with both windows and what was changed (HTML; Markdown where it ends with .md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// What makes the change (none: you do, and press Enter)
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

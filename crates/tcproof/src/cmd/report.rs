@@ -52,6 +52,7 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
         made_at: &made_at,
         version: env!("CARGO_PKG_VERSION"),
         json: &json::check(&diagnosis),
+        change: None,
     };
     let text = if is_markdown { report::markdown(&report) } else { report::html(&report) };
     match &args.output {
