@@ -249,7 +249,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     pub(crate) root: PathBuf,
     /// Judge a recording (tcproof record) instead: its last 5s, or those --at and --for say
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["netns", "root"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub(crate) from: Option<PathBuf>,
     /// With --from: the end of the window, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
@@ -618,7 +618,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
     /// Plan from what `check --json` saved, or from a recording (tcproof record), without watching
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "netns", "port", "root"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "port", "root"])]
     pub(crate) from: Option<PathBuf>,
     /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
@@ -658,7 +658,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
     /// Report what `check --json` saved, or a recording (tcproof record): its last 5s, or those --at and --for say
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["netns", "root"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub(crate) from: Option<PathBuf>,
     /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
@@ -710,6 +710,8 @@ pub(crate) enum Schema {
     Verify,
     /// tcproof doctor --json
     Doctor,
+    /// tcproof record --list --json
+    Record,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);
