@@ -330,6 +330,18 @@ impl Interval {
         Ok(())
     }
 
+    /// Keeps these namespaces and what exists once per kernel, as a watch of them alone would have it: it misses no other
+    /// namespace either.
+    pub fn keep_namespaces(&mut self, is_wanted: impl Fn(NetnsId) -> bool) {
+        for end in [&mut self.before, &mut self.after] {
+            end.namespaces.retain(|id, _| is_wanted(*id));
+            end.unseen.clear();
+        }
+        self.looks.listeners.retain(|id, _| is_wanted(*id));
+        self.looks.flows.retain(|id, _| is_wanted(*id));
+        self.trace.keep(is_wanted);
+    }
+
     /// Gives up probes that saw nothing of what the counters of these namespaces have plenty of: an attached probe that is
     /// never called would pass for a quiet host.
     pub fn give_up_blind_probes(&mut self) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tcproof_core::snapshot::Host;
+use tcproof_core::verify::{Amount, Change, Measure, Outcome, Row, Verification, Verified};
 use tcproof_core::{
     Confidence, Diagnosis, Finding, FlowNote, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown,
 };
@@ -219,4 +220,48 @@ pub(crate) fn many(n: usize) -> Diagnosis {
         })
         .collect();
     Diagnosis { findings, ..quiet() }
+}
+
+/// A reading in both windows.
+fn row(measure: Measure, unit: &str, amounts: [Option<(f64, Option<f64>)>; 2], change: Option<Change>) -> Row {
+    let [before, after] = amounts.map(|amount| amount.map(|(value, of)| Amount { value, of }));
+    let reading = match measure {
+        Measure::Symptom => "handshakes dropped (SK_MEMINFO_DROPS)",
+        Measure::Headroom => "used of the capacity",
+        Measure::Goodput => "flows of the same service",
+        Measure::Load => "connections tried",
+    };
+    Row { measure, reading: reading.into(), unit: unit.into(), before, after, change }
+}
+
+/// Cured, too different, and not readable.
+pub(crate) fn verification(netns: &str, local: &str) -> Verification {
+    let rate = |value: f64| Some((value, None));
+    let cured = Verified {
+        limit: "accept-queue".into(),
+        subject: listener(netns, local, vec![]),
+        outcome: Outcome::Cured,
+        because: "at 1.08 times the load".into(),
+        rows: vec![
+            row(Measure::Symptom, "events/s", [rate(68.4), rate(0.0)], Some(Change::Better)),
+            row(Measure::Headroom, "connections", [Some((129.0, Some(129.0))), Some((200.0, Some(1025.0)))], None),
+            row(Measure::Goodput, "bits/s", [rate(12_400_000.0), rate(15_000_000.0)], None),
+            row(Measure::Load, "/s", [rate(2_222.666), rate(24_000.0)], None),
+        ],
+    };
+    let unread = Verified {
+        limit: "conntrack-table".into(),
+        subject: Subject::Netns { netns: netns.into() },
+        outcome: Outcome::Unknown,
+        because: "after: no permission to read /proc/net/stat/nf_conntrack".into(),
+        rows: vec![row(Measure::Symptom, "events/s", [rate(0.04), None], None)],
+    };
+    let none = Verified {
+        limit: "loss".into(),
+        outcome: Outcome::TooDifferent,
+        because: "3 flows and then 9".into(),
+        rows: vec![row(Measure::Load, "flows", [rate(3.0), rate(9.0)], None)],
+        ..unread.clone()
+    };
+    Verification { outcome: Outcome::Unknown, seconds: [5.003, 5.0], findings: vec![cured, none, unread] }
 }

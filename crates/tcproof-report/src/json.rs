@@ -8,6 +8,8 @@ use tcproof_core::{
     Confidence, Diagnosis, Evidence, Finding, FlowNote, Headroom, Remedy, RuledOut, State, Subject, Unknown, Verdict,
 };
 
+use crate::record::{Place, PlaceView};
+
 /// The JSON Schema of [`check`].
 pub const CHECK_SCHEMA: &str = include_str!("../schema/check-1.schema.json");
 
@@ -16,7 +18,12 @@ pub const MOST_HEADROOM: usize = 256;
 
 /// The diagnosis as JSON text.
 pub fn check(diagnosis: &Diagnosis) -> String {
-    to_text(&Check::new(diagnosis))
+    check_of(diagnosis, None)
+}
+
+/// The same, with where it was read from if nobody watched for it.
+pub fn check_of(diagnosis: &Diagnosis, recording: Option<&Place>) -> String {
+    to_text(&Check { recording: recording.map(PlaceView::new), ..Check::new(diagnosis) })
 }
 
 /// What `check --json` saved, as far as it is needed once more.
@@ -134,6 +141,8 @@ pub(crate) fn without_controls(text: String) -> String {
 struct Check<'a> {
     schema: &'static str,
     host: Host<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<PlaceView<'a>>,
     #[serde(serialize_with = "number")]
     window_seconds: f64,
     verdict: Verdict,
@@ -211,6 +220,7 @@ impl<'a> Check<'a> {
         Self {
             schema: "tcproof/check/1",
             host: Host::new(host),
+            recording: None,
             window_seconds: window.as_secs_f64(),
             verdict: diagnosis.verdict(),
             findings: findings.iter().map(FindingView::new).collect(),
@@ -306,6 +316,21 @@ mod tests {
             assert_eq!(value["verdict"], diagnosis.verdict().as_str());
             assert!(!check(&diagnosis).contains("null"), "a field that does not apply is left out");
         }
+    }
+
+    #[test]
+    fn of_a_recording_it_says_which_part_was_judged() {
+        let place =
+            Place { host: "web\x1b".into(), redacted: true, ended_ms: 1_796_000_005_000, records: 3, is_cut: true };
+        let text = check_of(&quiet(), Some(&place));
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(complaints(&value), Vec::<String>::new());
+        let recording =
+            json!({"host": "web\x1b", "redacted": true, "ended_ms": 1_796_000_005_000_i64, "records": 3, "cut": true});
+        assert_eq!(value["recording"], recording);
+        assert!(!text.contains('\x1b') && read(&text).is_ok());
+        let nameless = check_of(&quiet(), Some(&Place { host: String::new(), ..place }));
+        assert_eq!(complaints(&serde_json::from_str(&nameless).unwrap()), Vec::<String>::new());
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub use crate::layout::Style;
 use crate::layout::{Cell, Role, Screen, bind, count};
 use crate::sanitize;
 
+/// The JSON Schema of [`json()`].
+pub const SCHEMA: &str = include_str!("../schema/record-1.schema.json");
+
 /// Columns in front of every text.
 const MARGIN: usize = 10;
 
@@ -25,6 +28,24 @@ pub struct Place {
     pub records: u64,
     /// Whether it is shorter than was asked for.
     pub is_cut: bool,
+}
+
+/// The same, for programs.
+#[derive(Serialize)]
+pub(crate) struct PlaceView<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    host: &'a str,
+    redacted: bool,
+    ended_ms: i64,
+    records: u64,
+    cut: bool,
+}
+
+impl<'a> PlaceView<'a> {
+    pub(crate) fn new(place: &'a Place) -> Self {
+        let Place { host, redacted, ended_ms, records, is_cut } = place;
+        Self { host, redacted: *redacted, ended_ms: *ended_ms, records: *records, cut: *is_cut }
+    }
 }
 
 /// A part that can't be read.
@@ -177,6 +198,30 @@ fn utc(ms: i64) -> String {
 mod tests {
     use super::*;
 
+    fn complaints(text: &str) -> Vec<String> {
+        let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+        assert!(jsonschema::meta::is_valid(&schema));
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let value = serde_json::from_str(text).unwrap();
+        validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
+    #[test]
+    fn what_is_rendered_is_what_the_schema_says() {
+        let nothing = json(&Listing::default());
+        assert_eq!(complaints(&nothing), Vec::<String>::new());
+        for (from, to) in [
+            ("record/1", "record/2"),
+            ("\"records\": 0", "\"records\": -1"),
+            ("\"losses\": []", "\"losses\": [{\"at\": 1}]"),
+            ("\"gaps\": 0,", ""),
+            ("\"redacted\": false", "\"redacted\": 0"),
+        ] {
+            assert_ne!(nothing.replace(from, to), nothing, "{from}");
+            assert_ne!(complaints(&nothing.replace(from, to)), Vec::<String>::new(), "{to}");
+        }
+    }
+
     #[test]
     fn times_are_those_of_the_calendar() {
         assert_eq!(utc(0), "1970-01-01 00:00:00");
@@ -212,6 +257,7 @@ mod tests {
         };
         insta::assert_snapshot!(text(&listing, &Style::default()));
         insta::assert_snapshot!(json(&listing));
+        assert_eq!(complaints(&json(&listing)), Vec::<String>::new());
         let place = Place { host: "web".into(), redacted: true, ended_ms: 1_796_000_005_000, records: 3, is_cut: true };
         insta::assert_snapshot!(header(&place, Duration::from_secs(3)));
     }

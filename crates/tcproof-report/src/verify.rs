@@ -22,8 +22,9 @@ pub fn text(verification: &Verification, style: &Style) -> String {
     let mut screen = Screen::new(style);
     let [before, after] = verification.seconds.map(|seconds| bind(&format!("{seconds:.1} s")));
     let findings = count(verification.findings.len() as u64, "finding");
-    let (outcome, role) = (verification.outcome, role(verification.outcome));
-    screen.text(role, &format!("{}: {findings}, {before} before and {after} after", outcome.as_str()));
+    let (role, _) = outcome(verification.outcome);
+    let said = format!("{}: {findings}, {before} before and {after} after", verification.outcome.as_str());
+    screen.text(role, &said);
     if style.quiet {
         return screen.finish();
     }
@@ -36,7 +37,8 @@ pub fn text(verification: &Verification, style: &Style) -> String {
 fn show(screen: &mut Screen<'_>, finding: &Verified) {
     screen.gap();
     let what = format!("{} of {}", title(&finding.limit), finding.subject);
-    screen.row(&[Cell::new(role(finding.outcome), head(finding.outcome), MARGIN)], Role::Heading, &what);
+    let (role, word) = outcome(finding.outcome);
+    screen.row(&[Cell::new(role, &word.to_uppercase(), MARGIN)], Role::Heading, &what);
     let [label, value, change] = COLUMNS;
     if !finding.rows.is_empty() {
         let titles = [Cell::blank(label), Cell::new(Role::Label, "before", value), Cell::blank(0)];
@@ -53,33 +55,29 @@ fn show(screen: &mut Screen<'_>, finding: &Verified) {
         ];
         screen.row(&cells, Role::Label, &row.reading);
     }
-    let because = match finding.outcome {
+    screen.row(&[Cell::new(Role::Label, "because", label)], Role::Plain, &because(finding));
+}
+
+/// Why, where the short word does not say it all.
+pub(crate) fn because(finding: &Verified) -> String {
+    match finding.outcome {
         Outcome::TooDifferent => format!("{}: {}", finding.outcome.as_str(), finding.because),
         _ => finding.because.clone(),
-    };
-    screen.row(&[Cell::new(Role::Label, "because", label)], Role::Plain, &because);
+    }
 }
 
 /// A short word, to stand in the margin.
-fn head(outcome: Outcome) -> &'static str {
+pub(crate) fn outcome(outcome: Outcome) -> (Role, &'static str) {
     match outcome {
-        Outcome::Worse => "WORSE",
-        Outcome::NoEffect => "NO EFFECT",
-        Outcome::Unknown | Outcome::TooDifferent => "UNKNOWN",
-        Outcome::Better => "BETTER",
-        Outcome::Cured => "CURED",
+        Outcome::Worse => (Role::Limiting, "worse"),
+        Outcome::NoEffect => (Role::Limiting, "no effect"),
+        Outcome::Unknown | Outcome::TooDifferent => (Role::Near, "unknown"),
+        Outcome::Better => (Role::Clear, "better"),
+        Outcome::Cured => (Role::Clear, "cured"),
     }
 }
 
-fn role(outcome: Outcome) -> Role {
-    match outcome {
-        Outcome::Worse | Outcome::NoEffect => Role::Limiting,
-        Outcome::Unknown | Outcome::TooDifferent => Role::Near,
-        Outcome::Better | Outcome::Cured => Role::Clear,
-    }
-}
-
-fn judged(change: Option<Change>) -> (Role, &'static str) {
+pub(crate) fn judged(change: Option<Change>) -> (Role, &'static str) {
     match change {
         Some(Change::Better) => (Role::Clear, "better"),
         Some(Change::Same) => (Role::Plain, "same"),
@@ -88,7 +86,7 @@ fn judged(change: Option<Change>) -> (Role, &'static str) {
     }
 }
 
-fn measure(measure: Measure) -> &'static str {
+pub(crate) fn measure(measure: Measure) -> &'static str {
     match measure {
         Measure::Symptom => "symptom",
         Measure::Headroom => "headroom",
@@ -98,7 +96,7 @@ fn measure(measure: Measure) -> &'static str {
 }
 
 /// `68.4/s`, `129 of 1025`, `12 Mbit/s`, `3 flows`.
-fn said(row: &Row, amount: Option<Amount>) -> String {
+pub(crate) fn said(row: &Row, amount: Option<Amount>) -> String {
     let Some(amount) = amount else { return "-".into() };
     let number = |value: f64| match value {
         value if value.fract() == 0.0 || value >= 1e4 => thousands(value as u64),
@@ -192,53 +190,11 @@ mod tests {
     use textwrap::core::display_width;
 
     use super::*;
-    use crate::examples::listener;
-
-    fn row(measure: Measure, unit: &str, amounts: [Option<(f64, Option<f64>)>; 2], change: Option<Change>) -> Row {
-        let [before, after] = amounts.map(|amount| amount.map(|(value, of)| Amount { value, of }));
-        let reading = match measure {
-            Measure::Symptom => "handshakes dropped (SK_MEMINFO_DROPS)",
-            Measure::Headroom => "used of the capacity",
-            Measure::Goodput => "flows of the same service",
-            Measure::Load => "connections tried",
-        };
-        Row { measure, reading: reading.into(), unit: unit.into(), before, after, change }
-    }
-
-    fn example(netns: &str, local: &str) -> Verification {
-        let rate = |value: f64| Some((value, None));
-        let cured = Verified {
-            limit: "accept-queue".into(),
-            subject: listener(netns, local, vec![]),
-            outcome: Outcome::Cured,
-            because: "at 1.08 times the load".into(),
-            rows: vec![
-                row(Measure::Symptom, "events/s", [rate(68.4), rate(0.0)], Some(Change::Better)),
-                row(Measure::Headroom, "connections", [Some((129.0, Some(129.0))), Some((200.0, Some(1025.0)))], None),
-                row(Measure::Goodput, "bits/s", [rate(12_400_000.0), rate(15_000_000.0)], None),
-                row(Measure::Load, "/s", [rate(2_222.666), rate(24_000.0)], None),
-            ],
-        };
-        let unread = Verified {
-            limit: "conntrack-table".into(),
-            subject: Subject::Netns { netns: netns.into() },
-            outcome: Outcome::Unknown,
-            because: "after: no permission to read /proc/net/stat/nf_conntrack".into(),
-            rows: vec![row(Measure::Symptom, "events/s", [rate(0.04), None], None)],
-        };
-        let none = Verified {
-            limit: "loss".into(),
-            outcome: Outcome::TooDifferent,
-            because: "3 flows and then 9".into(),
-            rows: vec![row(Measure::Load, "flows", [rate(3.0), rate(9.0)], None)],
-            ..unread.clone()
-        };
-        Verification { outcome: Outcome::Unknown, seconds: [5.003, 5.0], findings: vec![cured, none, unread] }
-    }
+    use crate::examples::verification;
 
     #[test]
     fn before_and_after() {
-        insta::assert_snapshot!(text(&example("web", "0.0.0.0:80"), &Style::default()), @r"
+        insta::assert_snapshot!(text(&verification("web", "0.0.0.0:80"), &Style::default()), @r"
         unknown: 3 findings, 5.0 s before and 5.0 s after
 
         CURED     accept queue of 0.0.0.0:80
@@ -262,7 +218,7 @@ mod tests {
         because   after: no permission to read /proc/net/stat/nf_conntrack
         ");
         let quiet = Style { quiet: true, ..Style::default() };
-        insta::assert_snapshot!(text(&example("web", "0.0.0.0:80"), &quiet), @"unknown: 3 findings, 5.0 s before and 5.0 s after");
+        insta::assert_snapshot!(text(&verification("web", "0.0.0.0:80"), &quiet), @"unknown: 3 findings, 5.0 s before and 5.0 s after");
     }
 
     #[test]
@@ -271,7 +227,9 @@ mod tests {
         assert!(jsonschema::meta::is_valid(&schema));
         let validator = jsonschema::validator_for(&schema).unwrap();
         let nothing = Observation::new(Interval::default());
-        for verification in [example("web", "x"), example("e\x1b[31m", "\u{9b}\n"), verify(&[], &nothing, &nothing)] {
+        for verification in
+            [verification("web", "x"), verification("e\x1b[31m", "\u{9b}\n"), verify(&[], &nothing, &nothing)]
+        {
             let text = json(&verification);
             let value: Value = serde_json::from_str(&text).unwrap();
             let errors: Vec<_> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
@@ -279,7 +237,7 @@ mod tests {
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
             assert_eq!(value["should_undo"], verification.should_undo());
         }
-        let broken = json(&example("web", "x")).replace("cured", "fine");
+        let broken = json(&verification("web", "x")).replace("cured", "fine");
         assert!(!validator.is_valid(&serde_json::from_str(&broken).unwrap()));
     }
 
@@ -294,7 +252,7 @@ mod tests {
             unicode in any::<bool>(),
         ) {
             let style = Style { width, unicode, ..Style::default() };
-            let mut strange = example(&name, &name);
+            let mut strange = verification(&name, &name);
             strange.findings[0].because = name;
             for row in &mut strange.findings[0].rows {
                 row.before = Some(Amount { value, of: Some(value) });

@@ -249,7 +249,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     pub(crate) root: PathBuf,
     /// Judge a recording (tcproof record) instead: its last 5s, or those --at and --for say
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["netns", "root"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub(crate) from: Option<PathBuf>,
     /// With --from: the end of the window, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
@@ -463,6 +463,9 @@ pub(crate) struct ApplyArgs {
     /// With --confirm verified: keep the changes whatever it says
     #[arg(long)]
     pub(crate) keep: bool,
+    /// With --confirm verified: write a page with both windows and what was changed (HTML; Markdown where it ends with .md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Once confirmed, have boot set the values too: lines in /etc/sysctl.d/60-tcproof.conf
     #[arg(long)]
     pub(crate) persist: bool,
@@ -503,6 +506,9 @@ pub(crate) struct VerifyArgs {
     /// Only what concerns this port (and what concerns the whole host)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "plan")]
     pub(crate) port: Option<u16>,
+    /// Write a page with both windows and what was changed (HTML; Markdown where it ends with .md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// What makes the change (none: you do, and press Enter)
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -620,7 +626,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
     /// Plan from what `check --json` saved, or from a recording (tcproof record), without watching
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "netns", "port", "root"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "port", "root"])]
     pub(crate) from: Option<PathBuf>,
     /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
@@ -660,7 +666,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
     /// Report what `check --json` saved, or a recording (tcproof record): its last 5s, or those --at and --for say
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["netns", "root"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
     pub(crate) from: Option<PathBuf>,
     /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
@@ -712,6 +718,8 @@ pub(crate) enum Schema {
     Verify,
     /// tcproof doctor --json
     Doctor,
+    /// tcproof record --list --json
+    Record,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);

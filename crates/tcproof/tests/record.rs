@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tcproof_lab::kit::netns::{Netns, current_inode};
+use tcproof_lab::kit::require_root;
 use tempfile::TempDir;
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
@@ -44,7 +46,16 @@ fn told(output: Output) -> (Option<i32>, String, String) {
 fn list(file: &str) -> Value {
     let (code, stdout, stderr) = run(&["record", "--list", file, "--json"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    serde_json::from_str(&stdout).expect("JSON")
+    let value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(complaints("record", &value), Vec::<String>::new());
+    value
+}
+
+/// What the schema that the program itself prints has against it.
+fn complaints(schema: &str, value: &Value) -> Vec<String> {
+    let (_, schema, _) = run(&["schema", schema]);
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).expect("JSON")).expect("a schema");
+    validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 fn records(file: &str) -> u64 {
@@ -204,6 +215,13 @@ fn a_window_is_named_by_its_end_and_plan_takes_it_too() {
     assert!(stderr.contains(", 2 records"), "{stderr}");
     let json: Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(json["schema"], "tcproof/check/1");
+    assert_eq!(complaints("check", &json), Vec::<String>::new());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let recording = &json["recording"];
+    assert_eq!((recording["host"].as_str(), &recording["redacted"]), (Some(host.trim()), &false.into()), "{json}");
+    assert_eq!((recording["records"].as_u64(), &recording["cut"]), (Some(2), &false.into()), "{json}");
+    let all = list(&file);
+    assert!(recording["ended_ms"].as_i64() < all["last_ms"].as_i64(), "{json}");
     assert!(json["window_seconds"].as_f64() < Some(0.9), "{json}");
     for at in ["-5m", "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"] {
         let (code, _, stderr) = check(at);
@@ -218,6 +236,46 @@ fn a_window_is_named_by_its_end_and_plan_takes_it_too() {
     let (code, _, stderr) = run(&["plan", "--from", saved, "--at", "-1s"]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("--at is for recordings"), "{stderr}");
+}
+
+#[test]
+fn only_the_namespaces_that_are_named_are_judged() {
+    let place = Place::new();
+    let file = place.name("r");
+    let other = match require_root().map(|()| Netns::new()) {
+        Ok(Ok(other)) => other,
+        Ok(Err(why)) => return println!("SKIP: no network namespace: {why}"),
+        Err(why) => return println!("SKIP: {why}"),
+    };
+    // It is found by a process that lives in it.
+    let mut waits = Command::new("cat");
+    waits.stdin(Stdio::piped());
+    let mut inside = other.run_in(|| waits.spawn().expect("it starts")).expect("the namespace");
+    let both = format!("{},{}", std::process::id(), other.inode());
+    let mut record = Command::new(TCPROOF);
+    record.args(["record", "-o", &file, "--every", "200ms", "--for", "1s", "--netns", &both]);
+    let (code, _, stderr) = told(record.output().expect("tcproof runs"));
+    let _ = inside.kill().and_then(|()| inside.wait());
+    assert_eq!(code, Some(0), "{stderr}");
+    let report = |netns: &str| run(&["report", "--from", &file, "--format", "md", "--netns", netns]);
+    let (own, inode) = (current_inode().expect("ours").to_string(), other.inode().to_string());
+    for (netns, namespaces) in [("all", 2), (&*own, 1), (&*inode, 1), (&*format!("{own},{inode}"), 2)] {
+        let (code, stdout, stderr) = report(netns);
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stdout.contains(&format!("Namespaces: {namespaces} ")), "{netns}: {stdout}");
+    }
+    for (netns, why) in
+        [("no-such", "no network namespace no-such then: expected one of "), ("1", "pid 1 was: expected")]
+    {
+        for verb in ["check", "plan", "report"] {
+            let (code, stdout, stderr) = run(&[verb, "--from", &file, "--netns", netns]);
+            assert_eq!((code, &*stdout), (Some(1), ""), "{verb}");
+            assert!(stderr.contains(why) && stderr.contains(", or its inode"), "{verb}: {stderr}");
+        }
+    }
+    let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plan/healthy.json");
+    let (code, _, stderr) = run(&["plan", "--from", saved, "--netns", "host"]);
+    assert!(code == Some(2) && stderr.contains("--netns is for recordings"), "{stderr}");
 }
 
 #[test]

@@ -2,20 +2,18 @@
 //!
 //! What needs a browser says `SKIP` without Chromium.
 
+mod browser;
+
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use browser::Browser;
 use serde_json::Value;
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tcproof-host/fixtures");
-/// What browsers are called that take Chromium's options.
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-/// The narrowest telephone, and a desk.
-const WIDTHS: [u32; 2] = [360, 1440];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan")
@@ -193,35 +191,10 @@ fn a_report_is_replaced_at_once_and_another_file_is_not() {
     assert_eq!(mode & 0o111, 0);
 }
 
-fn browser() -> Option<&'static str> {
-    let found = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
-    BROWSERS.iter().find(found).copied()
-}
-
-/// Opens a file in a browser, and returns the page as it then is, and what it complained about.
-fn open(browser: &str, file: &Path, profile: &Path, dark: bool) -> (String, Vec<String>) {
-    let done = Command::new("timeout")
-        .args(["60", browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"])
-        .args(["--virtual-time-budget=2000", "--dump-dom"])
-        .arg(format!("--blink-settings=preferredColorScheme={}", if dark { 0 } else { 1 }))
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("file://{}", file.display()))
-        .output()
-        .expect("it runs");
-    assert!(done.status.success(), "{}", stderr(&done));
-    let complaints = stderr(&done).lines().filter(|line| line.contains("CONSOLE")).map(Into::into).collect();
-    (stdout(&done), complaints)
-}
-
 #[test]
 fn a_browser_finds_nothing_wrong_and_nothing_wider_than_the_window() {
-    let Some(browser) = browser() else {
-        // Past the harness, which keeps what a test that passes prints.
-        let _ = writeln!(std::io::stderr(), "SKIP a browser on reports: there is no {}", BROWSERS.join(", "));
-        return;
-    };
+    let Some(browser) = Browser::or_skip("reports") else { return };
     let dir = tempfile::tempdir().expect("a directory");
-    let profile = dir.path().join("profile");
     let long = dir.path().join("long.json");
     let text = fs::read_to_string(folder().join("limiting.json")).expect("a fixture");
     fs::write(&long, text.replace("gunicorn", &"x".repeat(300))).expect("it is written");
@@ -235,39 +208,6 @@ fn a_browser_finds_nothing_wrong_and_nothing_wider_than_the_window() {
         let file = dir.path().join(format!("{name}.html"));
         let done = report(&[&arguments[..], &["-o", file.to_str().expect("UTF-8")]].concat());
         assert!(done.status.success(), "{}", stderr(&done));
-        let page = fs::read_to_string(&file).expect("a page");
-        for dark in [false, true] {
-            let (_, complaints) = open(browser, &file, &profile, dark);
-            assert_eq!(complaints, Vec::<String>::new(), "{name}");
-        }
-        // The policy keeps scripts out of a report. So frames of a page beside it measure a copy without it, as a window of
-        // its own has a least width that is wider than a telephone.
-        let start = page.find("<meta http-equiv").expect("a policy");
-        let end = start + page[start..].find('>').expect("its end") + 1;
-        let bare = format!("{}{}", &page[..start], &page[end..]);
-        let measure = "<script>addEventListener('load', () => { \
-            document.querySelectorAll('details').forEach((one) => one.open = true); \
-            const root = document.documentElement; \
-            parent.postMessage([innerWidth, root.scrollWidth], '*'); });</script>";
-        fs::write(dir.path().join("bare.html"), format!("{bare}{measure}")).expect("it is written");
-        let frames: String = WIDTHS
-            .iter()
-            .map(|width| format!("<iframe src=bare.html width={width} height=900 style=border:0></iframe>"))
-            .collect();
-        let listen = "<p id=measured></p><script>addEventListener('message', (event) => { \
-            document.getElementById('measured').append(event.data.join(' in '), ';'); });</script>";
-        let outer = dir.path().join("outer.html");
-        fs::write(&outer, format!("<!doctype html>{listen}{frames}")).expect("it is written");
-        let (dom, _) = open(browser, &outer, &profile, false);
-        let (_, measured) = dom.split_once("<p id=\"measured\">").expect("an answer");
-        let mut measured: Vec<_> = measured.split_once("</p>").expect("its end").0.split_terminator(';').collect();
-        measured.sort_unstable();
-        // A page with a bar for scrolling has less than the window, never more.
-        assert_eq!(measured.len(), WIDTHS.len(), "{name}: {measured:?}");
-        for one in measured {
-            let (window, content) = one.split_once(" in ").expect("two numbers");
-            let [window, content]: [u32; 2] = [window, content].map(|number| number.parse().expect("a number"));
-            assert!(WIDTHS.contains(&window) && content <= window, "{name}: {content} in a window of {window}");
-        }
+        browser.judge(&file);
     }
 }

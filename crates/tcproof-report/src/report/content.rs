@@ -1,16 +1,19 @@
 //! What a report tells, in order: the verdict, the findings, the plan, how much room there is, queues, connections, the
 //! packet path, what could not be seen, and what was checked without a finding.
 
+mod change;
+mod path;
+
 use std::collections::BTreeSet;
 
 use tcproof_core::limits::{LIMITS, Limit, in_bits, percent};
-use tcproof_core::path::{Stage, devices, stages};
-use tcproof_core::plan::Plan;
+use tcproof_core::plan::{Change, Plan};
 use tcproof_core::{Diagnosis, Finding, Headroom, Interval, Level, ListenerWatch, Remedy, State, Verdict};
 
+use self::path::{packet_path, probes};
 use super::{MADE_BY, Report};
-use crate::layout::{Role, count, thousands};
-use crate::{flows, path, text, title, trace};
+use crate::layout::{count, thousands};
+use crate::{flows, text, title};
 
 /// Findings told in full; a page of them is read, a hundred are not.
 const FULL: usize = 20;
@@ -20,8 +23,6 @@ const ROWS: usize = 200;
 const BUSIEST: usize = 20;
 /// Connections: those that matter have findings.
 const FLOWS: usize = 10;
-/// Devices.
-const DEVICES: usize = 12;
 /// Names in a list.
 const NAMES: usize = 8;
 
@@ -142,6 +143,9 @@ fn tone(state: State) -> Tone {
 
 /// Puts it together.
 pub(super) fn content(report: &Report<'_>) -> Content {
+    if let Some(about) = report.change {
+        return change::content(report, about);
+    }
     let Report { diagnosis, interval, plan, .. } = *report;
     let verdict = diagnosis.verdict();
     let host = if diagnosis.host.name.is_empty() { "this host" } else { &diagnosis.host.name };
@@ -161,7 +165,7 @@ pub(super) fn content(report: &Report<'_>) -> Content {
         }
     };
     section("findings", "Findings", findings(diagnosis), false);
-    section("plan", "What would be changed", plan.map(changes).unwrap_or_default(), false);
+    section("plan", "What would be changed", plan.map(|plan| changes(plan, numbers)).unwrap_or_default(), false);
     section("headroom", "Headroom", headroom(diagnosis), false);
     section("queues", "Listeners", interval.map(|interval| listeners(interval, diagnosis)).unwrap_or_default(), false);
     section("flows", "Connections", connections(diagnosis), false);
@@ -192,9 +196,12 @@ fn facts(report: &Report<'_>, host: &str) -> Vec<(&'static str, String)> {
     );
     fact(
         "Watched",
-        Some(match window.as_secs_f64() {
-            0.0 => "one look".into(),
-            seconds => format!("{seconds:.1} s"),
+        Some(match (window.as_secs_f64(), report.change) {
+            (before, Some(change)) => {
+                format!("{before:.1} s before, {:.1} s after", change.after.diagnosis.window.as_secs_f64())
+            }
+            (0.0, None) => "one look".into(),
+            (seconds, None) => format!("{seconds:.1} s"),
         }),
     );
     fact("Sockets", sockets.map(thousands));
@@ -289,12 +296,17 @@ fn step(text: &str, level: Level, change: Option<String>, notes: &[(&'static str
     Step { text: text.into(), who: crate::text::level(level), change, notes }
 }
 
-fn changes(plan: &Plan) -> Vec<Block> {
+/// The findings that it is for, by their numbers above.
+fn numbers(_: &Plan, change: &Change) -> String {
+    let numbers: Vec<_> = change.findings.iter().map(ToString::to_string).collect();
+    format!("finding {}", numbers.join(", "))
+}
+
+fn changes(plan: &Plan, for_which: fn(&Plan, &Change) -> String) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (at, change) in plan.changes.iter().enumerate().take(ROWS) {
-        let for_which: Vec<_> = change.findings.iter().map(ToString::to_string).collect();
         let told = [
-            ("For", format!("finding {}", for_which.join(", "))),
+            ("For", for_which(plan, change)),
             ("Computed", change.formula.clone().unwrap_or_default()),
             ("Cost", change.cost.clone()),
             ("Risk", change.risk.clone()),
@@ -368,6 +380,23 @@ fn room(diagnosis: &Diagnosis, caption: String, rows: &[&Headroom]) -> Table {
     Table { caption, columns, rows: rows.iter().take(ROWS).map(row).collect() }
 }
 
+/// What the looks saw of a queue.
+fn queue(watch: &ListenerWatch) -> Cell {
+    let ListenerWatch { looks, full, over_half, empty, longest, ref last, .. } = *watch;
+    let some = looks.saturating_sub(empty).saturating_sub(over_half);
+    let parts = [empty, some, over_half.saturating_sub(full), full];
+    let share = |part: f64| format!("{}\u{a0}%", percent(part));
+    let seen = format!(
+        "full in {}, over half in {}, empty in {} of {}",
+        share(watch.full_share()),
+        share(watch.over_half_share()),
+        share(watch.empty_share()),
+        count(looks.into(), "look")
+    );
+    let length = format!("at most {} of {}", thousands(longest.into()), thousands(u64::from(last.backlog) + 1));
+    Cell { lines: vec![length, seen], chart: Some(Chart::Looks(parts)), ..Cell::default() }
+}
+
 /// The queues, those that dropped or were fullest first.
 fn listeners(interval: &Interval, diagnosis: &Diagnosis) -> Vec<Block> {
     let mut all: Vec<_> =
@@ -388,21 +417,9 @@ fn listeners(interval: &Interval, diagnosis: &Diagnosis) -> Vec<Block> {
         if diagnosis.namespaces > 1 {
             what.extend(interval.after.namespaces.get(id).map(|ns| format!("in {}", ns.name)));
         }
-        let ListenerWatch { looks, full, over_half, empty, longest, last, .. } = *watch;
-        let some = looks.saturating_sub(*empty).saturating_sub(*over_half);
-        let parts = [*empty, some, over_half.saturating_sub(*full), *full];
-        let share = |part: f64| format!("{}\u{a0}%", percent(part));
-        let seen = format!(
-            "full in {}, over half in {}, empty in {} of {}",
-            share(watch.full_share()),
-            share(watch.over_half_share()),
-            share(watch.empty_share()),
-            count((*looks).into(), "look")
-        );
-        let length = format!("at most {} of {}", thousands((*longest).into()), thousands(u64::from(last.backlog) + 1));
         vec![
             Cell { lines: what, ..Cell::default() },
-            Cell { lines: vec![length, seen], chart: Some(Chart::Looks(parts)), ..Cell::default() },
+            queue(watch),
             Cell::new(match watch.drops() {
                 tcproof_core::Reading::Present(n) => thousands(n.into()),
                 tcproof_core::Reading::Absent(_) => "not seen".into(),
@@ -452,65 +469,6 @@ fn connections(diagnosis: &Diagnosis) -> Vec<Block> {
     let mut blocks = vec![Block::Text(summary), Block::Table(Table { caption, columns, rows })];
     blocks.extend(left(diagnosis.flows.len(), FLOWS));
     blocks
-}
-
-fn packet_path(interval: &Interval) -> Vec<Block> {
-    let row = |stage: &Stage| {
-        let (role, word) = path::state(stage);
-        let tone = match role {
-            Role::Near => Tone::Near,
-            Role::Clear => Tone::Clear,
-            _ => Tone::Plain,
-        };
-        let mut lines = Vec::new();
-        if !stage.passed.is_empty() {
-            lines.push(format!("passed: {}", path::passed(&stage.passed, false)));
-        }
-        if stage.dropped.is_empty() && stage.still > 0 {
-            lines.push(format!("dropped: nothing, {} stood still", count(stage.still as u64, "counter")));
-        }
-        for (label, counts) in [("dropped", &stage.dropped), ("delayed", &stage.delayed)] {
-            lines.extend(counts.iter().take(BUSIEST).map(|count| format!("{label}: {}", path::told(count))));
-        }
-        let advice: BTreeSet<_> = stage.dropped.iter().take(BUSIEST).flat_map(path::advised).collect();
-        lines.extend(advice.into_iter().map(|text| format!("look at: {text}")));
-        lines.extend(path::reasons(&stage.unknown).into_iter().take(BUSIEST).map(|why| format!("unknown: {why}")));
-        let what = Cell { lines: vec![stage.title.to_string()], badge: Some((tone, word)), ..Cell::default() };
-        vec![what, Cell { lines, ..Cell::default() }]
-    };
-    let columns = vec![column("Stage"), column("In the window")];
-    let rows = stages(interval).iter().map(row).collect();
-    let mut blocks =
-        vec![Block::Table(Table { caption: "The way of a packet through this host".into(), columns, rows })];
-    let mut moved: Vec<_> = devices(interval).into_iter().filter(|device| device.packets() > 0).collect();
-    moved.sort_by_key(|device| std::cmp::Reverse(device.packets()));
-    let row = |device: &tcproof_core::path::DeviceChange<'_>| {
-        let facts = path::facts(device).into_iter().filter(|(_, text)| !text.is_empty());
-        let lines = facts.map(|(label, text)| format!("{label}: {text}")).collect();
-        vec![Cell::new(path::summary(device)), Cell { lines, ..Cell::default() }]
-    };
-    if !moved.is_empty() {
-        let rows = moved.iter().take(DEVICES).map(row).collect();
-        let columns = vec![column("Device"), column("What it moved, and how it is set")];
-        blocks.push(Block::Table(Table { caption: "Devices, the busiest first".into(), columns, rows }));
-    }
-    blocks
-}
-
-fn probes(interval: &Interval) -> Vec<Block> {
-    let rows = trace::rows(interval);
-    let mut last = "";
-    let rows: Vec<_> = rows
-        .into_iter()
-        .map(|(label, text)| {
-            // A label stands for the rows below it.
-            last = if label.is_empty() { last } else { label };
-            vec![Cell::new(last), Cell::new(text)]
-        })
-        .collect();
-    let columns = vec![column("Probe"), column("Counted")];
-    let table = || Block::Table(Table { caption: "What eBPF probes counted, those with most".into(), columns, rows });
-    (!last.is_empty()).then(table).into_iter().collect()
 }
 
 fn unknown(diagnosis: &Diagnosis, interval: Option<&Interval>) -> Vec<Block> {

@@ -5,10 +5,15 @@ use tcproof_core::limits::percent;
 use super::Report;
 use super::content::{Block, Card, Cell, Chart, Column, Content, Field, Section, Step, Table, Tone, content};
 use super::markup::Markup;
+use crate::{json, verify};
 
 const STYLE: &str = include_str!("report.css");
 /// Nothing is fetched or run, whatever got in.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+const INSIDE: &str = "The whole check as JSON (tcproof/check/1) is in this file: the element with the id “check”.";
+const INSIDE_BOTH: &str = "Both checks as JSON (tcproof/check/1) are in this file, in the elements with the ids “check” and \
+                           “check-after”, and what was judged of them (tcproof/verify/1) in “verify”.";
 
 /// The file.
 pub fn html(report: &Report<'_>) -> String {
@@ -27,13 +32,13 @@ pub fn html(report: &Report<'_>) -> String {
         page.element("body", &[], |page| {
             page.element("main", &[], |page| main(page, &content));
             page.element("footer", &[], |page| {
-                page.words(
-                    "p",
-                    &[],
-                    "The whole check as JSON (tcproof/check/1) is in this file: the element with the id “check”.",
-                );
+                page.words("p", &[], if report.change.is_some() { INSIDE_BOTH } else { INSIDE });
             });
             page.data("check", report.json);
+            if let Some(change) = report.change {
+                page.data("check-after", &json::check(&change.after.diagnosis));
+                page.data("verify", &verify::json(change.verification));
+            }
         });
     });
     page.literal("\n");

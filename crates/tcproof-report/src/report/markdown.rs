@@ -45,7 +45,7 @@ fn block(out: &mut String, block: &Block) {
 }
 
 fn card(out: &mut String, card: &Card) {
-    let word = if card.word.is_empty() { String::new() } else { format!("{}: ", card.word) };
+    let word = if card.word.is_empty() { String::new() } else { format!("{}: ", card.word.to_uppercase()) };
     out.push_str(&format!("### {word}{}\n\n", shown(&card.title)));
     for (label, value) in &card.fields {
         match value {
@@ -96,7 +96,8 @@ fn cell(cell: &Cell) -> String {
         debug_assert!(percent(share) == 0 || !bar.is_empty());
         parts.extend((!bar.is_empty()).then_some(bar));
     }
-    parts.extend(cell.lines.iter().map(|line| if cell.code { code(line) } else { shown(line) }));
+    let lines = cell.lines.iter().enumerate();
+    parts.extend(lines.map(|(at, line)| if at == 0 && cell.code { code(line) } else { shown(line) }));
     parts.join("<br>")
 }
 

@@ -1,4 +1,4 @@
-//! `tcproof report`: one file for people who were not there, as HTML or as Markdown.
+//! `tcproof report`: one file for people who were not there, as HTML or as Markdown; and the page of a change.
 //!
 //! What is told is put together once (`content.rs`); the faces only differ in how they write it.
 
@@ -11,6 +11,7 @@ mod markup;
 mod tests;
 
 use tcproof_core::plan::Plan;
+use tcproof_core::verify::{Observation, Verification};
 use tcproof_core::{Diagnosis, Interval};
 
 pub use html::html;
@@ -33,6 +34,26 @@ pub struct Report<'a> {
     pub version: &'a str,
     /// The check as JSON, to be kept inside.
     pub json: &'a str,
+    /// A change that was made, where the report is about one: all else is then of the window before it, and the plan is what
+    /// was done.
+    pub change: Option<&'a Change<'a>>,
+}
+
+/// A change, and what came after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Whether it helped.
+    pub verification: &'a Verification,
+    /// The window after it.
+    pub after: &'a Observation,
+    /// What was run; none where a person made it, or knobs alone were written.
+    pub command: Option<&'a str>,
+    /// Who asked for it.
+    pub user: &'a str,
+    /// When it was made.
+    pub at: &'a str,
+    /// What became of it; none where nobody but its maker decides.
+    pub ended: Option<&'a str>,
 }
 
 /// Whether a file is a report of ours, and may be replaced by the next one.

@@ -1,5 +1,7 @@
 //! Whole reports, what is in them whatever a host is called, and how they are built.
 
+mod change;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -65,6 +67,7 @@ fn both(diagnosis: &Diagnosis, interval: Option<&Interval>, source: Option<&str>
         made_at: "2026-12-01 00:00:00 UTC",
         version: "0.1.0",
         json: &json,
+        change: None,
     };
     (html(&report), markdown(&report))
 }

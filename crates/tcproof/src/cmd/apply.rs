@@ -7,6 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tcproof_apply::persist::Persisting;
 use tcproof_apply::{Error, Rollback, Surroundings};
 use tcproof_core::journal;
@@ -15,10 +17,11 @@ use tcproof_core::verify::{Observation, Outcome, settle, verify};
 use tcproof_report::sanitize;
 
 use super::Exit;
-use super::change::{boottime_ms, read_plan, require_root, surroundings, tell};
+use super::change::{boottime_ms, now, read_plan, require_root, surroundings, tell};
+use super::change_report::{self, Changed};
 use super::undo::{Undo, stop_timer};
 use super::verify::{self, observation, pause, run_command, scope_of, show, stop_flag};
-use crate::cli::{ApplyArgs, Confirmation, OutputArgs};
+use crate::cli::{ApplyArgs, Cli, Confirmation, OutputArgs};
 
 /// How often it is looked whether somebody confirmed.
 const LOOK: Duration = Duration::from_millis(100);
@@ -49,6 +52,11 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
             sanitize(then)
         );
     }
+    if args.report.is_some() && args.confirm != Confirmation::Verified {
+        let what = "--report is for --confirm verified: nothing else watches before and after";
+        Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
+    args.report.as_deref().map(change_report::ensure_writable).transpose()?;
     require_root()?;
     if !args.yes && !agreed()? {
         return Ok(Exit::Done.into());
@@ -70,12 +78,13 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     let undo = Undo::arm(&here, &args.journal, &plan, until_ms)?;
     let exit = match here.apply(&plan, until_ms, persist) {
         Ok(_) => {
+            let at = now();
             let done = match &args.command[..] {
                 [] => Ok(()),
                 command => run_command(command, &asked_to_stop),
             };
             let done = done.and_then(|()| match before {
-                Some(before) => verified(&here, &plan, &before, args, output, &asked_to_stop),
+                Some(before) => verified(&here, &plan, &before, args, output, &at, &asked_to_stop),
                 None => wait(&here, &plan, until_ms, &asked_to_stop),
             });
             match done {
@@ -188,6 +197,7 @@ fn verified(
     before: &Observation,
     args: &ApplyArgs,
     output: &OutputArgs,
+    at: &str,
     asked_to_stop: &AtomicBool,
 ) -> anyhow::Result<Exit> {
     pause(settling(args, plan), settle(&plan.changes).1, asked_to_stop);
@@ -200,19 +210,35 @@ fn verified(
     let reasons: Vec<_> = (1..).zip(&plan.findings).filter(|(n, _)| is_for(*n)).map(|(_, it)| it.clone()).collect();
     let verification = verify(&reasons, before, &after);
     show(&verification, output)?;
-    let outcome = verification.outcome;
-    let helped = matches!(outcome, Outcome::Cured | Outcome::Better);
-    if (helped || args.keep) && !asked_to_stop.load(Ordering::Relaxed) {
-        here.confirm(Some(&plan.id), &format!("verification: {}", outcome.as_str()))?;
-        return Ok(Exit::Done);
-    }
-    let why = format!("verification: {}", outcome.as_str());
-    say!("tcproof: {why}; taken back:");
-    let exit = tell(&here.rollback(Some(&plan.id), &why, false)?);
-    if !args.command.is_empty() {
-        say!("tcproof: what that command reloaded keeps the value until it is reloaded again");
-    }
-    Ok(exit)
+    let why = format!("verification: {}", verification.outcome.as_str());
+    let helped = matches!(verification.outcome, Outcome::Cured | Outcome::Better);
+    let exit = if (helped || args.keep) && !asked_to_stop.load(Ordering::Relaxed) {
+        here.confirm(Some(&plan.id), &why)?;
+        Exit::Done
+    } else {
+        say!("tcproof: {why}; taken back:");
+        let exit = tell(&here.rollback(Some(&plan.id), &why, false)?);
+        if !args.command.is_empty() {
+            say!("tcproof: what that command reloaded keeps the value until it is reloaded again");
+        }
+        exit
+    };
+    let Some(file) = &args.report else { return Ok(exit) };
+    let ended = Some(match exit {
+        Exit::Done => "in effect",
+        Exit::RolledBack => "taken back",
+        _ => "taken back in part",
+    });
+    let (verification, after, plan) = (&verification, &after, Some(plan));
+    let changed = Changed { verification, before, after, plan, command: &args.command, at, ended };
+    Ok(match changed.write(file) {
+        Ok(()) => exit,
+        // It is decided; that it is not told to others is no reason to decide otherwise.
+        Err(error) => {
+            say!("tcproof: the report is not written: {error:#}");
+            if exit == Exit::Done { Exit::Failed } else { exit }
+        }
+    })
 }
 
 /// How long the changes need before they are judged.

@@ -33,7 +33,7 @@ pub(crate) fn host_name(root: &Root) -> String {
 }
 
 /// Who asked: behind sudo, the person and not root.
-fn user() -> String {
+pub(crate) fn user() -> String {
     let name = ["SUDO_USER", "USER"].iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
     name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

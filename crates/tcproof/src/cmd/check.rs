@@ -15,7 +15,7 @@ use crate::privileges;
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let (interval, place) = match &args.from {
         Some(file) => {
-            let recording::Recorded { interval, place } = recording::read(file, args.at, args.window)?;
+            let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
             (interval, Some(place))
         }
         None => {
@@ -30,12 +30,12 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         diagnosis.keep_port(port);
     }
     // On the screen it is the first line; whoever takes JSON, or one line, has it beside that.
-    let said = place.map(|place| tcproof_report::record::header(&place, interval.window()));
+    let said = place.as_ref().map(|place| tcproof_report::record::header(place, interval.window()));
     if let Some(said) = said.as_ref().filter(|_| output.json() || args.quiet) {
         say!("tcproof: {said}");
     }
     let text = match output.json() {
-        true => tcproof_report::json::check(&diagnosis),
+        true => tcproof_report::json::check_of(&diagnosis, place.as_ref()),
         false => {
             let style = style(output, args.verbose, args.quiet);
             let said = said.filter(|_| !args.quiet).map(|said| tcproof_report::record::line(&said, &style));

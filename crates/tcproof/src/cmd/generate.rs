@@ -58,6 +58,7 @@ pub(crate) fn schema(args: SchemaArgs) -> anyhow::Result<ExitCode> {
         Schema::Plan => print(tcproof_report::plan::SCHEMA)?,
         Schema::Doctor => print(tcproof_report::doctor::SCHEMA)?,
         Schema::Verify => print(tcproof_report::verify::SCHEMA)?,
+        Schema::Record => print(tcproof_report::record::SCHEMA)?,
         Schema::Explain => print(tcproof_report::explain::JSON_SCHEMA)?,
     }
     Ok(Exit::Done.into())

@@ -11,6 +11,7 @@ macro_rules! say {
 
 pub(crate) mod apply;
 pub(crate) mod change;
+mod change_report;
 pub(crate) mod check;
 pub(crate) mod confirm;
 pub(crate) mod doctor;

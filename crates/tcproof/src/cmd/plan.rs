@@ -22,8 +22,10 @@ use crate::privileges;
 pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
     let found = match &args.from {
         Some(file) if recording::is_recording(file) => recorded(file, args)?,
-        Some(file) if args.at.is_some() => bail!("{}: --at is for recordings (tcproof record)", shown(file)),
-        Some(file) => saved(file)?,
+        Some(file) => {
+            recording::refuse_options(file, args.at, &args.netns)?;
+            saved(file)?
+        }
         None => watched(args, output)?,
     };
     match args.output {
@@ -106,7 +108,7 @@ fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
 }
 
 fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
-    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window)?;
+    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
     say!("tcproof: {}", tcproof_report::record::header(&place, interval.window()));
     let diagnosis = diagnose(&interval);
     let namespaces = namespaces_of(&diagnosis.host.name)?;

@@ -1,17 +1,22 @@
 //! Opens recordings, for the verbs that judge them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tcproof_core::Interval;
+use tcproof_core::snapshot::{Netns, NetnsId};
+use tcproof_host::Scope;
 use tcproof_record::{Header, MAGIC, Summary, summary, window};
-use tcproof_report::record as report;
+use tcproof_report::{record as report, sanitize};
 
 use super::shown;
-use crate::cli::At;
+use crate::cli::{At, Cli};
 
 /// A window of a recording.
 pub(crate) struct Recorded {
@@ -25,8 +30,19 @@ pub(crate) fn is_recording(path: &Path) -> bool {
     File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start)).is_ok() && start == MAGIC
 }
 
-/// The window of that length that ends there, or with the recording.
-pub(crate) fn read(path: &Path, at: Option<At>, length: Duration) -> anyhow::Result<Recorded> {
+/// Of a file that is none, what is only for recordings makes no sense.
+pub(crate) fn refuse_options(path: &Path, at: Option<At>, scope: &Scope) -> anyhow::Result<()> {
+    let name = shown(path);
+    ensure!(at.is_none(), "{name}: --at is for recordings (tcproof record)");
+    if *scope != Scope::All {
+        let what = format!("{name}: --netns is for recordings (tcproof record)");
+        Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
+    Ok(())
+}
+
+/// The window of that length that ends there, or with the recording; of these namespaces.
+pub(crate) fn read(path: &Path, at: Option<At>, length: Duration, scope: &Scope) -> anyhow::Result<Recorded> {
     let name = shown(path);
     let file = open(path)?;
     // The last that ended by then: the clock may have been set, and the same time have come twice.
@@ -61,7 +77,48 @@ pub(crate) fn read(path: &Path, at: Option<At>, length: Duration) -> anyhow::Res
     let Header { host, redacted, .. } = found.header;
     let place =
         report::Place { host, redacted, ended_ms: window.ended_ms, records: window.records, is_cut: window.is_cut };
-    Ok(Recorded { interval: window.interval, place })
+    let mut interval = window.interval;
+    if *scope != Scope::All {
+        let wanted = wanted(&interval, scope).map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
+        interval.keep_namespaces(|id| wanted.contains(&id));
+    }
+    Ok(Recorded { interval, place })
+}
+
+/// Names of namespaces in a message.
+const NAMES: usize = 8;
+
+/// Which of the recorded namespaces are meant.
+fn wanted(interval: &Interval, scope: &Scope) -> Result<BTreeSet<NetnsId>, String> {
+    let recorded = || [&interval.before, &interval.after].into_iter().flat_map(|end| &end.namespaces);
+    let there_are = || {
+        let names: BTreeSet<String> = recorded().map(|(_, ns)| sanitize(&ns.name).into_owned()).collect();
+        let more = names.len().saturating_sub(NAMES);
+        let names: Vec<_> = names.into_iter().take(NAMES).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("expected one of {}{more}, or its inode", names.join(", "))
+    };
+    match scope {
+        Scope::All => Ok(recorded().map(|(id, _)| *id).collect()),
+        Scope::Several(scopes) => {
+            let each: Result<Vec<_>, _> = scopes.iter().map(|scope| wanted(interval, scope)).collect();
+            Ok(each?.into_iter().flatten().collect())
+        }
+        Scope::Name(name) => {
+            let is_called = |(id, ns): &(&NetnsId, &Netns)| ns.name == *name || id.0.to_string() == *name;
+            let found: BTreeSet<_> = recorded().filter(is_called).map(|(id, _)| *id).collect();
+            if found.is_empty() {
+                Err(format!("no network namespace {} then: {}", sanitize(name), there_are()))
+            } else {
+                Ok(found)
+            }
+        }
+        // Processes come and go, and a recording has only those that a finding may be about.
+        Scope::Pid(pid) => {
+            Err(format!("a recording does not say in which network namespace pid {pid} was: {}", there_are()))
+        }
+        Scope::Files(_) | Scope::Known(_) => Err(there_are()),
+    }
 }
 
 /// What is in it.
@@ -78,6 +135,33 @@ pub(crate) fn loss_of(loss: &tcproof_record::Loss) -> report::Loss {
 fn open(path: &Path) -> anyhow::Result<File> {
     let file = File::open(path).with_context(|| shown(path))?;
     let is_file = file.metadata().with_context(|| shown(path))?.is_file();
-    anyhow::ensure!(is_file, "{}: expected a file", shown(path));
+    ensure!(is_file, "{}: expected a file", shown(path));
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval() -> Interval {
+        let mut interval = Interval::default();
+        let netns = |name: &str| Netns { name: name.into(), ..Netns::default() };
+        interval.after.namespaces = [(NetnsId(11), netns("host")), (NetnsId(12), netns("e\x1b[31mvil"))].into();
+        interval.before.namespaces = [(NetnsId(11), netns("host")), (NetnsId(13), netns("gone"))].into();
+        interval
+    }
+
+    #[test]
+    fn namespaces_are_named_as_they_were_recorded() {
+        let of = |scope| wanted(&interval(), &scope).map(|ids| ids.into_iter().map(|id| id.0).collect::<Vec<_>>());
+        let name = |name: &str| Scope::Name(name.into());
+        assert_eq!(of(name("host")), Ok(vec![11]));
+        assert_eq!(of(name("12")), Ok(vec![12]));
+        assert_eq!(of(Scope::Several(vec![name("gone"), name("host")])), Ok(vec![11, 13]));
+        assert_eq!(of(Scope::All), Ok(vec![11, 12, 13]));
+        let expected = "expected one of e\\x1b[31mvil, gone, host, or its inode";
+        assert_eq!(of(name("web")), Err(format!("no network namespace web then: {expected}")));
+        let pid = "a recording does not say in which network namespace pid 2113 was";
+        assert_eq!(of(Scope::Several(vec![name("host"), Scope::Pid(2113)])), Err(format!("{pid}: {expected}")));
+    }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use tcproof_core::{Diagnosis, Interval, Verdict, diagnose};
 use tcproof_host::{Options, Root};
+use tcproof_report::record::Place;
 use tcproof_report::report::{self, Report};
 use tcproof_report::{json, sanitize};
 
@@ -28,8 +29,10 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
     ensure!(!is_seen, "HTML is for a browser: name a file with -o report.html, or ask for --format md");
     let mut found = match &args.from {
         Some(file) if recording::is_recording(file) => recorded(file, args)?,
-        Some(file) if args.at.is_some() => bail!("{}: --at is for recordings (tcproof record)", shown(file)),
-        Some(file) => saved(file)?,
+        Some(file) => {
+            recording::refuse_options(file, args.at, &args.netns)?;
+            saved(file)?
+        }
         None => watched(args)?,
     };
     match args.output {
@@ -39,7 +42,7 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
     if let Some(port) = args.port {
         found.diagnosis.keep_port(port);
     }
-    let Found { diagnosis, interval, source, is_live } = found;
+    let Found { diagnosis, interval, source, place, is_live } = found;
     // Elsewhere an inode means nothing.
     let namespaces = interval.as_ref().filter(|_| is_live).map(plan::namespaces_in);
     let plan = plan::make(&diagnosis.findings, &diagnosis.host.name, &diagnosis.host.kernel, namespaces, &[]);
@@ -51,7 +54,8 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
         source: source.as_deref(),
         made_at: &made_at,
         version: env!("CARGO_PKG_VERSION"),
-        json: &json::check(&diagnosis),
+        json: &json::check_of(&diagnosis, place.as_ref()),
+        change: None,
     };
     let text = if is_markdown { report::markdown(&report) } else { report::html(&report) };
     match &args.output {
@@ -71,6 +75,7 @@ struct Found {
     diagnosis: Diagnosis,
     interval: Option<Interval>,
     source: Option<String>,
+    place: Option<Place>,
     is_live: bool,
 }
 
@@ -79,18 +84,18 @@ fn watched(args: &ReportArgs) -> anyhow::Result<Found> {
     let interval = watch(&options, &mut *args.ebpf.last_probes(), true)?;
     let is_live = Root::new(&args.root).is_live();
     let source = (!is_live).then(|| format!("the directory {}", shown(&args.root)));
-    Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, is_live })
+    Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, place: None, is_live })
 }
 
 fn recorded(file: &Path, args: &ReportArgs) -> anyhow::Result<Found> {
-    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window)?;
+    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
     let source = Some(tcproof_report::record::header(&place, interval.window()));
-    Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, is_live: false })
+    Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, place: Some(place), is_live: false })
 }
 
 fn saved(file: &Path) -> anyhow::Result<Found> {
     let name = shown(file);
     let saved = json::read(&read(file)?).map_err(|why| anyhow::anyhow!("{name}: {}", sanitize(&why)))?;
     let source = Some(format!("the saved check {name}"));
-    Ok(Found { diagnosis: saved.into_diagnosis(), interval: None, source, is_live: false })
+    Ok(Found { diagnosis: saved.into_diagnosis(), interval: None, source, place: None, is_live: false })
 }

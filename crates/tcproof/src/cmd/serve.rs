@@ -143,6 +143,7 @@ impl Seen {
             made_at: &made_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             version: env!("CARGO_PKG_VERSION"),
             json: &tcproof_report::json::check(diagnosis),
+            change: None,
         })
     }
 }

@@ -17,10 +17,12 @@ use tcproof_core::verify::{Observation, Outcome, Verification, settle, verify};
 use tcproof_host::{Options, Scope};
 use tcproof_report::{sanitize, verify as report};
 
-use super::change::read_plan;
+use super::change::{now, read_plan};
+use super::change_report::{self, Changed};
 use super::check::watch;
 use super::{Exit, print, style};
 use crate::cli::{Cli, OutputArgs, ProbeArgs, VerifyArgs};
+use crate::privileges;
 
 /// How often it is looked whether a command has ended, or somebody wants it all to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &OutputArgs) -> anyhow::Result<Exit
         let what = "nobody can be asked here when the change is made: -- COMMAND makes it";
         Cli::command().error(ErrorKind::MissingRequiredArgument, what).exit();
     }
+    args.report.as_deref().map(change_report::ensure_writable).transpose()?;
     let stop = stop_flag()?;
     let scope = &args.netns;
     let before = observation(args.window, scope, args.ebpf)?;
@@ -49,12 +52,20 @@ pub(crate) fn run(args: &VerifyArgs, output: &OutputArgs) -> anyhow::Result<Exit
         }
         command => run_command(command, &stop)?,
     }
+    let at = now();
     let changes = plan.map(|plan| plan.changes).unwrap_or_default();
     let (seconds, slow) = settle(&changes);
     pause(args.settle.unwrap_or(Duration::from_secs(seconds.into())), slow, &stop);
     ensure!(!stop.load(Ordering::Relaxed), "interrupted");
-    let verification = verify(&reasons, &before, &observation(args.window, scope, args.ebpf)?);
+    let after = observation(args.window, scope, args.ebpf)?;
+    let verification = verify(&reasons, &before, &after);
     show(&verification, output)?;
+    if let Some(file) = &args.report {
+        privileges::keep_for_files()?;
+        let (verification, before, after) = (&verification, &before, &after);
+        let changed = Changed { verification, before, after, plan: None, command: &args.command, at: &at, ended: None };
+        changed.write(file)?;
+    }
     Ok(match verification.outcome {
         Outcome::Cured | Outcome::Better => Exit::Done,
         Outcome::NoEffect | Outcome::Worse => Exit::Limiting,
