@@ -77,6 +77,8 @@ enum Task {
     #[command(hide = true)]
     BenchCensusChurn(bench::ChurnArgs),
     #[command(hide = true)]
+    BenchServeRow(bench::ServeRowArgs),
+    #[command(hide = true)]
     BenchConnect(bench::ConnectArgs),
 }
 
@@ -103,6 +105,7 @@ fn main() -> Result<ExitCode> {
         Task::BenchOne(args) => bench::one(&args),
         Task::BenchCensusRow(args) => bench::census_row(&args),
         Task::BenchCensusChurn(args) => bench::churn(&args),
+        Task::BenchServeRow(args) => bench::serve_row(&args),
         Task::BenchConnect(args) => bench::connect(&args),
     }
 }
