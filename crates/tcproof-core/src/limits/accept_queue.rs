@@ -668,7 +668,11 @@ mod tests {
 
     #[test]
     fn a_cause_that_few_looks_told_says_so() {
-        let finding = the_finding(&LIMIT, &overflowed(host(listen().queues(&[0; 16]).drops(0, 342)), 342));
+        let mut interval = overflowed(host(listen().queues(&[0]).drops(0, 342)), 342).interval().clone();
+        for watch in interval.looks.listeners.values_mut().flat_map(|watches| watches.values_mut()) {
+            (watch.looks, watch.empty) = (16, 16);
+        }
+        let finding = the_finding(&LIMIT, &Host::of(interval));
         assert_eq!((&*finding.cause, finding.confidence), ("backlog-small", Confidence::Proven));
         insta::assert_snapshot!(finding.because, @"the queue was empty in 100 % of the looks; the application got a backlog of 128, somaxconn would allow 4096; told from 16 looks 0.3 s apart, between which more may have happened");
     }
