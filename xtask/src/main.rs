@@ -86,6 +86,8 @@ enum Task {
     #[command(hide = true)]
     BenchCensusChurn(bench::ChurnArgs),
     #[command(hide = true)]
+    BenchServeRow(bench::ServeRowArgs),
+    #[command(hide = true)]
     BenchConnect(bench::ConnectArgs),
     #[command(hide = true)]
     BenchChurnRound,
@@ -116,6 +118,7 @@ fn main() -> Result<ExitCode> {
         Task::BenchCensusRow(args) => bench::census_row(&args),
         Task::BenchCensusChurn(args) => bench::churn(&args),
         Task::BenchChurnRound => bench::churn_round(),
+        Task::BenchServeRow(args) => bench::serve_row(&args),
         Task::BenchConnect(args) => bench::connect(&args),
     }
 }

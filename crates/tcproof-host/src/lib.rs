@@ -17,6 +17,7 @@ mod netns;
 mod observe;
 mod path;
 mod patience;
+mod place;
 mod process;
 pub mod procfs;
 mod root;

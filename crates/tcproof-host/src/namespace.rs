@@ -156,6 +156,22 @@ pub(crate) fn listeners(diag: &mut Diag, mut each: impl FnMut(Listener)) -> Resu
     })
 }
 
+/// Gives listeners what [`name_mptcp`] found of them at the window's start: one walk of the table of MPTCP less. Whether all of
+/// them were there then.
+pub(crate) fn name_as_before(before: &[Listener], listeners: &mut [Listener]) -> bool {
+    let known: BTreeMap<u64, &Listener> = before.iter().map(|listener| (listener.cookie, listener)).collect();
+    listeners.iter_mut().all(|listener| {
+        let Some(known) = known.get(&listener.cookie) else { return false };
+        if known.protocol == Protocol::Mptcp {
+            listener.protocol = known.protocol;
+            listener.inode = known.inode;
+            listener.uid = known.uid;
+            listener.cgroup_id = known.cgroup_id;
+        }
+        true
+    })
+}
+
 /// An MPTCP listener shows twice: its first subflow as a TCP listener, which has the inode of the other or none, and
 /// itself, with the file but without drops. Gives the subflow what the other knows.
 pub(crate) fn name_mptcp(diag: &mut Diag, listeners: &mut [Listener]) {

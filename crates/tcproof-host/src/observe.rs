@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use rustix::thread::nanosleep;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tcproof_core::limits::SocketSet;
-use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Snapshot, Sockets, System, Unseen};
+use tcproof_core::snapshot::{Inode, Listener, NetnsId, Pid, Snapshot, Sockets, Unseen};
 use tcproof_core::trace::Trace;
 use tcproof_core::{Absent, Interval, ListenerWatch, Looks, NetnsChange, Reading, sockets_of_interest};
 
-use crate::diag::Diag;
-use crate::netns::{self, Target};
-use crate::patience::{self, Patience};
-use crate::{Error, Options, Progress, Root, Scope, cgroup_memory, flows, namespace, path, process, system};
+use crate::place::{Place, look, seeing};
+use crate::{
+    Error, Options, Progress, Root, Scope, cgroup_memory, flows, namespace, netns, path, patience, process, system,
+};
 
 /// Shortest time between two looks at the listeners.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -33,8 +33,6 @@ const SAMPLES_AT_MOST: u32 = 100;
 const CHOOSE_EVERY: Duration = Duration::from_secs(1);
 /// Progress is reported this often.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// Of a namespace's processes so many are remembered, and have their CPU time read where it may matter.
-const PROCESSES: usize = 256;
 
 /// Probes in the kernel, of which this crate knows no more than what they count.
 pub trait Probes {
@@ -227,29 +225,6 @@ fn still(root: &Root) -> Interval {
     Interval { before: snapshot.clone(), after: snapshot, looks, ..Interval::default() }
 }
 
-/// A namespace under watch.
-struct Place {
-    target: Target,
-    /// Opened at the first visit; it stays in the namespace wherever the thread goes.
-    diag: Option<Result<Diag, Absent>>,
-    flows: flows::Watch,
-    patience: Patience,
-}
-
-impl Place {
-    fn new(target: Target) -> Self {
-        Self { target, diag: None, flows: flows::Watch::default(), patience: Patience::default() }
-    }
-}
-
-/// The places whose sockets can be seen.
-fn seeing(places: &mut [Place]) -> impl Iterator<Item = (NetnsId, &mut Diag, &mut flows::Watch)> {
-    places.iter_mut().filter_map(|place| match &mut place.diag {
-        Some(Ok(diag)) => Some((place.target.id, diag, &mut place.flows)),
-        _ => None,
-    })
-}
-
 struct Watch {
     root: Root,
     start: Start,
@@ -317,7 +292,8 @@ impl Watch {
                     let id = place.target.id;
                     let looks = looks.listeners.entry(id).or_default();
                     let ns_before = before.and_then(|before| before.namespaces.get(&id));
-                    let mut ns = place.visit(&self.root, self.start, looks, (&snapshot.system, self.ports), ns_before);
+                    let mut ns =
+                        place.visit(&self.root, self.start.now(), looks, (&snapshot.system, self.ports), ns_before);
                     ns.links = path::links(&self.root, place.target.own, ns_before, &mut to_ask).into();
                     if !place.target.own && netns::is_initial(&self.root) {
                         snapshot.system = system::read(&self.root, true);
@@ -350,6 +326,7 @@ impl Watch {
         let begun = self.start.now();
         let (mut next_look, mut next_round, mut next_sample) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let mut next_choice = self.next_choice.saturating_sub(begun);
+        let soon = if self.is_patient { patience::SOON.min(sample_every / 4) } else { Duration::ZERO };
         loop {
             let elapsed = start.elapsed();
             if reported.is_none_or(|at: Instant| at.elapsed() >= REPORT_EVERY) {
@@ -372,7 +349,7 @@ impl Watch {
                 let rest = (cost * REST).min(window / LOOKS_AT_LEAST).max(LOOK_EVERY);
                 next_look = start.elapsed() + rest;
                 if all {
-                    next_round = start.elapsed() + patience::between_looks(window, cost);
+                    next_round = elapsed + patience::between_looks(window, cost);
                 }
                 if self.is_patient && !self.has_lost_patience() {
                     next_look = next_round;
@@ -382,15 +359,14 @@ impl Watch {
                 let busy = cpu_time();
                 let unread = self.choose_flows(before);
                 let cost = cpu_time().saturating_sub(busy);
-                next_choice = start.elapsed()
-                    + match self.is_patient {
-                        true => patience::between_choices(window, cost),
-                        false => (cost * flows::REST).max(CHOOSE_EVERY),
-                    };
+                next_choice = match self.is_patient {
+                    true => elapsed + patience::between_choices(window, cost),
+                    false => start.elapsed() + (cost * flows::REST).max(CHOOSE_EVERY),
+                };
                 // Whether their readers are busy or asleep is told by their CPU time from here to the end.
                 let made_in = flows::made_in(self.places.iter().flat_map(|place| place.flows.seen()));
                 self.find_owners(before, &unread, &made_in, &[]);
-            } else if elapsed >= next_sample {
+            } else if elapsed + soon >= next_sample {
                 self.look_at_flows();
                 next_sample = elapsed + sample_every;
             }
@@ -480,56 +456,6 @@ impl Watch {
             // Read anew: workers may have been forked since the start.
             let pids = netns::pids(&self.root);
             process::find_owners(&self.root, snapshot, wanted, &pids, made_in, first);
-        }
-    }
-}
-
-impl Place {
-    /// Reads the namespace that the thread is in. The listeners directly before the counters, so that the two agree.
-    fn visit(
-        &mut self,
-        root: &Root,
-        start: Start,
-        looks: &mut BTreeMap<u64, ListenerWatch>,
-        (system, ports): (&System, bool),
-        before: Option<&Netns>,
-    ) -> Netns {
-        let diag = self.diag.get_or_insert_with(Diag::open);
-        let mut listeners = Vec::new();
-        let at = start.now();
-        let looked = match diag {
-            Ok(diag) => namespace::listeners(diag, |listener| listeners.push(listener)).map(|()| diag),
-            Err(why) => Err(why.clone()),
-        };
-        let mut ns = namespace::read(root, &self.target.name, self.target.own);
-        ns.pids = self.target.pids.iter().copied().take(PROCESSES).collect();
-        match looked {
-            Ok(diag) => {
-                if ns.knob("net.mptcp.enabled").value().is_some() || listeners.iter().any(|l| l.inode == 0) {
-                    namespace::name_mptcp(diag, &mut listeners);
-                }
-                for listener in &listeners {
-                    look(looks, listener.clone(), at, before.is_some());
-                }
-                ns.listeners = Reading::Present(listeners);
-                ns.sockets = namespace::sockets(diag, &ns, system, before, ports);
-            }
-            Err(why) => {
-                ns.sockets = Sockets::absent(&why);
-                ns.listeners = Reading::Absent(why);
-            }
-        }
-        ns
-    }
-}
-
-/// Folds one look at one listener into what is known of it. `later` tells a look after the first one: a listener that
-/// turns up then was made within the window.
-fn look(known: &mut BTreeMap<u64, ListenerWatch>, listener: Listener, at: Duration, later: bool) {
-    match known.get_mut(&listener.cookie) {
-        Some(watch) => watch.look(listener, at),
-        None => {
-            known.insert(listener.cookie, ListenerWatch::new(listener, at, later));
         }
     }
 }

@@ -12,15 +12,18 @@ use tcproof_core::{ListenerWatch, Reading};
 /// Looks of a window, while nothing moves, are at least so many …
 const AT_LEAST: u32 = 10;
 /// … and not further apart than this, …
-const SELDOM: Duration = Duration::from_secs(1);
+const SELDOM: Duration = Duration::from_millis(1_500);
 /// … unless they take long: rest this many times as long, so that they cost at most 0.1 % of a CPU.
 const REST: u32 = 1_000;
-/// Likewise after flows were chosen, which takes 10 ms where there are 10 000: 0.025 % of a CPU.
-const REST_OF_CHOICE: u32 = 4_000;
+/// Likewise after flows were chosen, which takes 10 ms where there are 10 000: 0.02 % of a CPU.
+const REST_OF_CHOICE: u32 = 5_000;
 /// In long windows they are chosen this often.
 const CHOOSE_EVERY: Duration = Duration::from_secs(60);
 /// After the last thing that moved, looks stay close for so many windows.
 const HOLD: u32 = 2;
+
+/// What is due so soon is done at once, so that the thread wakes up once and not twice.
+pub(crate) const SOON: Duration = Duration::from_millis(50);
 
 /// Of one namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +48,12 @@ pub(crate) fn between_looks(window: Duration, cost: Duration) -> Duration {
     (cost * REST).max(SELDOM.min(window / AT_LEAST)).min(window / 2)
 }
 
-/// Time between two choices of flows, the last of which took `cost`: once a window, or more seldom.
+/// Time between two choices of flows, the last of which took `cost`: so many whole windows, since flows that are chosen in the
+/// midst of one are looked at too seldom to be judged.
 pub(crate) fn between_choices(window: Duration, cost: Duration) -> Duration {
-    (cost * REST_OF_CHOICE).max(window.min(CHOOSE_EVERY))
+    let round = window.clamp(Duration::from_millis(1), CHOOSE_EVERY);
+    let rounds = (cost * REST_OF_CHOICE).as_nanos().div_ceil(round.as_nanos());
+    round.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX).max(1))
 }
 
 /// Whether a look found something that calls for closer ones: handshakes were dropped since the look before, or the queue is
@@ -117,16 +123,31 @@ mod tests {
     }
 
     #[test]
+    fn flows_are_chosen_at_the_start_of_a_window_or_of_a_minute() {
+        let (seconds, millis) = (Duration::from_secs, Duration::from_millis);
+        for (window, cost, between) in [
+            (WINDOW, Duration::ZERO, WINDOW),
+            (WINDOW, millis(3), WINDOW),
+            (WINDOW, millis(10), WINDOW * 4),
+            (WINDOW, millis(100), WINDOW * 34),
+            (millis(200), millis(1), seconds(5)),
+            (seconds(3_600), millis(1), seconds(60)),
+        ] {
+            assert_eq!(between_choices(window, cost), between, "{window:?} {cost:?}");
+        }
+    }
+
+    #[test]
     fn a_window_has_looks_enough_and_they_cost_little() {
         let millis = Duration::from_millis;
         for (window, cost, between) in [
-            (WINDOW, Duration::ZERO, millis(1_000)),
-            (WINDOW, Duration::from_micros(200), millis(1_000)),
+            (WINDOW, Duration::ZERO, millis(1_500)),
+            (WINDOW, Duration::from_micros(200), millis(1_500)),
             (WINDOW, millis(5), millis(5_000)),
             (WINDOW, millis(500), millis(7_500)),
             (millis(200), Duration::from_micros(10), millis(20)),
             (millis(1_000), Duration::from_micros(200), millis(200)),
-            (Duration::from_secs(3_600), Duration::ZERO, millis(1_000)),
+            (Duration::from_secs(3_600), Duration::ZERO, millis(1_500)),
         ] {
             assert_eq!(between_looks(window, cost), between, "{window:?} {cost:?}");
         }

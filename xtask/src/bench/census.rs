@@ -91,7 +91,7 @@ struct Measured {
     stopped: bool,
 }
 
-fn number(text: &str) -> Result<u32, String> {
+pub(super) fn number(text: &str) -> Result<u32, String> {
     let digits = text.trim_end_matches(['k', 'K', 'M']);
     let times = match &text[digits.len()..] {
         "" => 1,
@@ -205,7 +205,7 @@ fn table(row: &Row) -> String {
     text
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
@@ -505,15 +505,15 @@ impl Drop for Exporter {
 }
 
 /// A random order for each round; which one does not matter, only that it is not always the same.
-struct Order(u64);
+pub(super) struct Order(u64);
 
 impl Order {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self(now.as_nanos() as u64 | 1)
     }
 
-    fn shuffled(&mut self, n: usize) -> Vec<usize> {
+    pub(super) fn shuffled(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for at in (1..n).rev() {
             // xorshift64

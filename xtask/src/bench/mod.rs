@@ -11,6 +11,7 @@ mod lint;
 mod measure;
 mod namespace;
 mod record;
+mod serve;
 mod trace;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -26,6 +27,7 @@ pub(crate) use churn::round as churn_round;
 pub(crate) use lint::{LintArgs, run as run_lint};
 use measure::Cost;
 pub(crate) use measure::{OneArgs, one};
+pub(crate) use serve::{ServeRowArgs, row as serve_row};
 pub(crate) use trace::{ConnectArgs, connect};
 
 /// What `tcproof check` ends with when something is limiting.
@@ -70,6 +72,8 @@ enum What {
     Trace(trace::TraceArgs),
     /// What a record of tcproof record costs: bytes and CPU time
     Record(record::RecordArgs),
+    /// What tcproof serve costs beside node_exporter: CPU time of a period, memory, answers
+    Serve(serve::ServeArgs),
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -98,6 +102,7 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
         Some(What::Churn(args)) => return churn::run(workspace, args),
         Some(What::Trace(args)) => return trace::run(workspace, args),
         Some(What::Record(args)) => return record::run(workspace, args),
+        Some(What::Serve(args)) => return serve::run(workspace, args),
         None => {}
     }
     if !geteuid().is_root() {

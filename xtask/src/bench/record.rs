@@ -43,12 +43,7 @@ pub(crate) fn run(workspace: &Path, args: &RecordArgs) -> Result<ExitCode> {
     let binary = release_binary(workspace)?;
     namespace::enter_a_fresh_one().context("a network namespace")?;
     namespace::raise_loopback().context("its loopback")?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 8080))?;
-    let address = listener.local_addr()?;
-    let mut pairs = Vec::new();
-    for _ in 0..args.connections {
-        pairs.push((TcpStream::connect(address)?, listener.accept()?.0));
-    }
+    let mut pairs = pairs(args.connections)?;
     let file = workspace.join("target").join(FILE);
     println!("{:>8} {:>8} {:>16} {:>10} {:>10}", "sockets", "busy", "bytes a record", "MiB a day", "ms CPU");
     for busy in &args.busy {
@@ -61,6 +56,13 @@ pub(crate) fn run(workspace: &Path, args: &RecordArgs) -> Result<ExitCode> {
     }
     fs::remove_file(&file)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Both ends of so many connections.
+pub(super) fn pairs(connections: u32) -> Result<Vec<(TcpStream, TcpStream)>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 8080))?;
+    let address = listener.local_addr()?;
+    (0..connections).map(|_| Ok((TcpStream::connect(address)?, listener.accept()?.0))).collect()
 }
 
 /// Bytes and milliseconds of CPU time of a record.
@@ -93,7 +95,7 @@ fn record(
 }
 
 /// 300 bytes there and 2 000 back on so many connections, and then on the next ones.
-fn talk(pairs: &mut [(TcpStream, TcpStream)], busy: usize, stop: &AtomicBool) -> Result<()> {
+pub(super) fn talk(pairs: &mut [(TcpStream, TcpStream)], busy: usize, stop: &AtomicBool) -> Result<()> {
     let (mut at, mut buffer) = (0, [0; 2_000]);
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..busy {

@@ -47,6 +47,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::fmt::Write as _;
 
 use super::{
     Detected, Limit, SocketSet, at_least, beyond_skew, cannot_accept, file_descriptors, host_out_of_files,
@@ -112,6 +113,8 @@ const REPEATEDLY: u32 = 3;
 const SLOW: f64 = 0.5;
 /// A pause that was seen over so many looks has been measured; a shorter one, not.
 const MEASURED: f64 = 3.0;
+/// Looks that are further apart than so many seconds, as those of a patient watch are, miss most bursts.
+const SPARSE: f64 = 0.25;
 /// somaxconn's default until 5.3: what a program that asks for more got where nobody had raised it.
 const OLD_DEFAULT: u32 = 128;
 
@@ -265,6 +268,14 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
     let (cause, mut because) = cause(ns, watch);
     if ns.has_closed(watch) {
         because.push_str("; this listener has closed since");
+    }
+    let apart = between_looks(watch);
+    if apart > SPARSE && ns.arrivals(watch).is_none() {
+        let _ = write!(
+            because,
+            "; told from {} looks {apart:.1} s apart, between which more may have happened",
+            watch.looks
+        );
     }
     let confidence = match (cause, asked(ns, watch)) {
         ("not-relistened", Some((_, _, known))) => confidence.max(known),
@@ -449,20 +460,24 @@ fn watch_of<'a>(finding: &Finding, interval: &'a Interval) -> Option<(NetnsChang
     Some((ns, watch))
 }
 
+/// In seconds, on average.
+fn between_looks(watch: &ListenerWatch) -> f64 {
+    watch.at.saturating_sub(watch.since).as_secs_f64() / f64::from(watch.looks.max(1))
+}
+
 /// Backlog for bursts: 1.25 × the fastest growth seen × the longest pause. It is bounded by what was lost: no burst can
 /// have been longer than the queue and all the drops; of bursts too short for the looks nothing else tells. Never more than
 /// is accepted in a second (what waits longer has been asked for again), never less than twice the present one.
 fn backlog_for_bursts(ns: &NetnsChange<'_>, watch: &ListenerWatch, lost: u64) -> (u32, String) {
     let present = watch.last.backlog;
     let pause = watch.longest_pause.as_secs_f64();
-    let between_looks = (watch.at - watch.since).as_secs_f64() / f64::from(watch.looks.max(1));
     let (growth, fit) = (watch.fastest_growth, capacity(watch));
     let seen = (1.25 * growth * pause, format!("1.25 × {growth:.0} arrivals/s × {pause:.2} s longest pause seen"));
     let at_once = (
         1.25 * (fit.saturating_add(lost) as f64),
         format!("1.25 × ({fit} that fit + {lost} dropped, had they come at once)"),
     );
-    let measured = pause >= between_looks * MEASURED;
+    let measured = pause >= between_looks(watch) * MEASURED;
     let (burst, how) = if lost == 0 || (measured && seen.0 <= at_once.0) { seen } else { at_once };
     let second = accepted_per_second(ns, watch).map(|rate| rate.max(1.0));
     let needed = second.map_or(burst, |second| burst.min(second)) as u32;
@@ -649,6 +664,17 @@ mod tests {
         assert_eq!(finding.state, State::Near);
         insta::assert_snapshot!(finding.summary, @"the queue of 0.0.0.0:80 reached 104 of 129, filled by 0 of 900 arrivals; nothing dropped yet");
         assert_clear(&LIMIT, &probed(quiet(), &[(80, 900, 0, 90)]));
+    }
+
+    #[test]
+    fn a_cause_that_few_looks_told_says_so() {
+        let mut interval = overflowed(host(listen().queues(&[0]).drops(0, 342)), 342).interval().clone();
+        for watch in interval.looks.listeners.values_mut().flat_map(|watches| watches.values_mut()) {
+            (watch.looks, watch.empty) = (16, 16);
+        }
+        let finding = the_finding(&LIMIT, &Host::of(interval));
+        assert_eq!((&*finding.cause, finding.confidence), ("backlog-small", Confidence::Proven));
+        insta::assert_snapshot!(finding.because, @"the queue was empty in 100 % of the looks; the application got a backlog of 128, somaxconn would allow 4096; told from 16 looks 0.3 s apart, between which more may have happened");
     }
 
     #[test]
