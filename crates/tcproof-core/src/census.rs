@@ -6,15 +6,21 @@
 //!
 //! Listeners (queue, backlog, drops) and MPTCP sockets are not a backend's business: netlink tells of them, whoever counts
 //! the rest.
+//!
+//! A recording holds no socket one by one: what it tells of them is put into the same values (`recorded.rs`).
+
+mod recorded;
+
+pub use recorded::recorded;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::reading::{Absent, Reading};
@@ -31,6 +37,8 @@ pub enum Method {
     Bpf,
     /// `/proc/net/tcp{,6}` and `/proc/PID/fd`: text.
     Proc,
+    /// Nothing walked them: readings of another purpose, as a recording has them.
+    Recording,
 }
 
 impl fmt::Display for Method {
@@ -39,6 +47,7 @@ impl fmt::Display for Method {
             Self::Netlink => "netlink",
             Self::Bpf => "bpf",
             Self::Proc => "proc",
+            Self::Recording => "recording",
         })
     }
 }
@@ -180,8 +189,8 @@ impl Serialize for Counts {
 impl<'de> Deserialize<'de> for Counts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut counts = Self::default();
-        for (name, n) in BTreeMap::<String, u32>::deserialize(deserializer)? {
-            counts.add(State::by_name(&name).ok_or_else(|| D::Error::custom("expected a state of TCP"))?, n);
+        for (state, n) in BTreeMap::<State, u32>::deserialize(deserializer)? {
+            counts.add(state, n);
         }
         Ok(counts)
     }
@@ -699,6 +708,12 @@ pub struct NetnsCensus {
     pub name: String,
     /// What the walk counted, with the listeners.
     pub counted: Reading<NetnsTally>,
+    /// Where nothing was counted: states whose sockets are known all the same. The others are not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub known: BTreeMap<State, u32>,
+    /// There too: connections with a full socket, from ESTABLISHED to LAST_ACK.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<u64>,
     /// sockstat before and after the walk.
     pub sockstat: Reading<(Sockstat, Sockstat)>,
     /// MPTCP sockets by state: each stands above its subflows, which are TCP sockets and counted as such.
@@ -742,6 +757,14 @@ pub struct ListenerRow {
     pub owners: Vec<Pid>,
 }
 
+/// The fullest listeners, then those that dropped most.
+pub fn fullest(listeners: &mut [(NetnsId, &Listener)]) {
+    // Parts of a million that are in use, for an order without floats.
+    let fill = |l: &Listener| u64::from(l.queue) * 1_000_000 / u64::from(l.backlog).max(1);
+    listeners
+        .sort_by_key(|(netns, l)| (Reverse(fill(l)), Reverse(l.drops.value().copied()), l.local, *netns, l.cookie));
+}
+
 /// A destination, its sockets, and how much of the ports it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationRow {
@@ -753,10 +776,25 @@ pub struct DestinationRow {
     pub tuple: Tuple,
     /// Its sockets.
     pub states: Counts,
+    /// Sockets whose state is not known, and that are in none of those.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub others: u32,
     /// Ports it takes, of [`NetnsCensus::usable_ports`]: one for each connection, where the client is here.
     pub ports: Option<u64>,
     /// Who holds one of the sockets.
     pub owners: Vec<Pid>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl DestinationRow {
+    /// All of its sockets.
+    pub fn sockets(&self) -> u64 {
+        self.states.total().saturating_add(self.others.into())
+    }
 }
 
 /// A process and what it holds.
@@ -1048,6 +1086,8 @@ mod tests {
         let census = |before: (u64, u64), after: (u64, u64)| NetnsCensus {
             name: "host".into(),
             counted: Reading::Present(counted),
+            known: BTreeMap::new(),
+            open: None,
             sockstat: Reading::Present((
                 Sockstat { inuse: before.0, tw: before.1 },
                 Sockstat { inuse: after.0, tw: after.1 },

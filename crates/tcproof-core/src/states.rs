@@ -1,8 +1,9 @@
 //! The states of a TCP socket as Linux has them: how each is entered and left, how long it may last, what it costs.
 
+use alloc::string::String;
 use core::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::version::Version;
 
@@ -155,6 +156,13 @@ impl fmt::Display for State {
 impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.about().name)
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::by_name(&String::deserialize(deserializer)?)
+            .ok_or_else(|| serde::de::Error::custom("expected a state of TCP"))
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use tcproof_core::census::{
     Backend, Bounds, Census, CgroupRow, Counts, DestinationRow, End, Held, Holders, ListenerRow, Method, NetnsCensus,
-    Place, PortRange, ProcessRow, Sockstat, Tally, Top, Truncated, choose,
+    Place, PortRange, ProcessRow, Sockstat, Tally, Top, Truncated, choose, fullest,
 };
 use tcproof_core::limits::usable_ports;
 use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Unseen};
@@ -199,6 +199,8 @@ fn look(root: &Root, target: Option<Target>) -> Visited {
     let census = NetnsCensus {
         name: target.as_ref().map_or_else(|| "host".into(), |target| target.name.clone()),
         counted: Reading::Absent(Absent::NotNeeded),
+        known: BTreeMap::new(),
+        open: None,
         sockstat: Reading::Absent(Absent::NotNeeded),
         mptcp: mptcp.into(),
         ephemeral,
@@ -345,6 +347,8 @@ impl Counting<'_> {
                 let ways: Vec<_> = self.visited.iter().map(Visited::way).collect();
                 self.extra.backend(&ways)?.count(places, tally)
             }
+            // There is nothing to walk, and nobody can ask for it.
+            Method::Recording => Err(Absent::NotNeeded),
         }
     }
 
@@ -385,9 +389,7 @@ impl Counting<'_> {
         });
         let mut rows: Vec<(NetnsId, &Listener)> = rows.collect();
         let of = rows.len();
-        // Parts of a million that are in use, for an order without floats.
-        let fill = |l: &Listener| u64::from(l.queue) * 1_000_000 / u64::from(l.backlog).max(1);
-        rows.sort_by_key(|(netns, l)| (Reverse(fill(l)), Reverse(l.drops.value().copied()), l.local, *netns, l.cookie));
+        fullest(&mut rows);
         rows.truncate(self.ask.top);
         let row = |(netns, listener): (NetnsId, &Listener)| ListenerRow {
             netns,
@@ -410,6 +412,7 @@ impl Counting<'_> {
                 service: key.service,
                 tuple: key.tuple,
                 states: of.states,
+                others: 0,
                 ports,
                 owners: Vec::new(),
             };

@@ -5,20 +5,29 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tcproof_core::census::{Census, Counts, Difference, End, Method, NetnsCensus, PortRange, Sockstat, Truncated};
 use tcproof_core::snapshot::{Endpoint, Protocol};
+use tcproof_core::states::State;
 use tcproof_core::{Absent, Owner, Reading};
 
 use super::{lost, name, owners};
 use crate::json::Host;
+use crate::record::{Place, PlaceView};
 
 /// The census as JSON text.
 pub fn json(census: &Census) -> String {
-    crate::json::to_text(&View::new(census))
+    json_of(census, None)
+}
+
+/// The same, with where it was read from if nobody counted for it.
+pub fn json_of(census: &Census, recording: Option<&Place>) -> String {
+    crate::json::to_text(&View { recording: recording.map(PlaceView::new), ..View::new(census) })
 }
 
 #[derive(Serialize)]
 struct View<'a> {
     schema: &'static str,
     host: Host<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<PlaceView<'a>>,
     backend: Method,
     backend_because: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +69,10 @@ struct Total<'a> {
     inode: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     states: Option<Counts>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    known: &'a BTreeMap<State, u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open: Option<u64>,
     /// Of those, no full sockets.
     #[serde(skip_serializing_if = "Option::is_none")]
     small: Option<Counts>,
@@ -121,11 +134,18 @@ struct DestinationView {
     source: Option<std::net::IpAddr>,
     destination: Endpoint,
     states: Counts,
+    #[serde(skip_serializing_if = "is_zero")]
+    others: u32,
     sockets: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ports: Option<PortsUsed>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     owners: Vec<Owner>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 #[derive(Serialize)]
@@ -195,7 +215,8 @@ impl<'a> View<'a> {
             source: Some(row.tuple.source).filter(|source| !source.is_unspecified()),
             destination: row.tuple.destination,
             states: row.states,
-            sockets: row.states.total(),
+            others: row.others,
+            sockets: row.sockets(),
             ports: row.ports.map(|used| PortsUsed { used, capacity: usable.get(&row.netns).copied().flatten() }),
             owners: owners(census, &row.owners),
         });
@@ -211,6 +232,7 @@ impl<'a> View<'a> {
         Self {
             schema: "tcproof/sockets/1",
             host: Host::new(&census.host),
+            recording: None,
             backend: census.method,
             backend_because: &census.because,
             backends_refused: census
@@ -257,6 +279,8 @@ impl<'a> Total<'a> {
             netns: &ns.name,
             inode,
             states: counted.map(|counted| counted.states),
+            known: &ns.known,
+            open: ns.open,
             small: counted.map(|counted| counted.small),
             sockstat: ns.sockstat.value().map(|(before, after)| SockstatView { before: *before, after: *after }),
             differences: ns

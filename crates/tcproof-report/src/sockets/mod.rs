@@ -1,9 +1,10 @@
 //! `tcproof sockets`: how many sockets there are, by state, namespace, listener, destination, process and control group.
 
 mod json;
+mod known;
 mod text;
 
-pub use json::json;
+pub use json::{json, json_of};
 pub use text::text;
 
 use tcproof_core::Owner;

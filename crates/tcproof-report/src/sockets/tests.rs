@@ -12,6 +12,7 @@ use textwrap::core::display_width;
 
 use super::*;
 use crate::Style;
+use crate::record::Place;
 
 fn counts(of: &[(State, u32)]) -> Counts {
     let mut counts = Counts::default();
@@ -28,6 +29,8 @@ fn netns(name: &str, states: Counts, small: Counts, sockstat: (Sockstat, Socksta
     NetnsCensus {
         name: name.into(),
         counted: Reading::Present(NetnsTally { states, small }),
+        known: BTreeMap::new(),
+        open: None,
         sockstat: Reading::Present(sockstat),
         mptcp: Reading::Present(counts(&[(State::Established, 2)])),
         ephemeral: Reading::Present(PortRange::DEFAULT),
@@ -75,6 +78,7 @@ fn full() -> Census {
         tuple: Tuple { source: source.parse().unwrap(), destination: endpoint(to) },
         ports: (service == End::Remote).then(|| states.total()),
         states,
+        others: 0,
         owners: vec![2113],
     };
     let mut absent = netns("gone", Counts::default(), Counts::default(), (stat(0, 0), stat(0, 0)));
@@ -199,4 +203,55 @@ fn nothing_counted_says_why() {
     (census.cgroups, census.processes) = (Top::default(), Top::default());
     (census.truncated, census.unseen) = (vec![], vec![]);
     insta::assert_snapshot!(text(&census, &Style::default()));
+}
+
+/// The same as a recording has it: no socket one by one.
+fn recorded() -> Census {
+    let mut census = full();
+    (census.method, census.because) =
+        (Method::Recording, "sockstat, listeners, and what was looked at more closely".into());
+    (census.refused, census.truncated, census.holders) = (vec![], vec![], None);
+    (census.cgroups, census.elapsed) = (Top::default(), Duration::ZERO);
+    census.processes.rows.iter_mut().for_each(|row| row.states = None);
+    for (id, ns) in &mut census.namespaces {
+        ns.counted = Reading::Absent(Absent::Failed {
+            what: "a recording does not hold every socket".into(),
+            error: "x".into(),
+        });
+        ns.mptcp = Reading::Absent(Absent::NotNeeded);
+        if id.0 < 3 {
+            ns.known = [(State::Listen, 3), (State::CloseWait, 0)].into();
+            ns.open = Some(601_412);
+        }
+        if id.0 == 2 {
+            ns.known.remove(&State::CloseWait);
+            ns.sockstat = Reading::Absent(Absent::Gone { what: "it".into() });
+        }
+    }
+    census.destinations.rows[0].others = 40;
+    census
+}
+
+#[test]
+fn what_a_recording_knows() {
+    insta::assert_snapshot!(text(&recorded(), &Style::default()));
+    for width in [60, 80, 120] {
+        let shown = text(&recorded(), &Style { width, unicode: false, ..Style::default() });
+        assert!(shown.lines().all(|line| display_width(line) <= width) && shown.is_ascii(), "{shown}");
+    }
+}
+
+#[test]
+fn what_a_recording_knows_is_what_the_schema_says() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let place = Place { host: "web".into(), redacted: false, ended_ms: 1_796_000_005_000, records: 1, is_cut: false };
+    for text in [json_of(&recorded(), Some(&place)), json(&full())] {
+        let value = serde_json::from_str(&text).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&json_of(&recorded(), Some(&place))).unwrap();
+    assert_eq!(value["totals"][0]["known"]["CLOSE-WAIT"], 0, "what is known to be none is not left out");
+    assert!(value["totals"][0].get("states").is_none() && value["destinations"][0]["sockets"] == 13_440, "{value}");
 }

@@ -5,13 +5,13 @@ use tcproof_core::snapshot::{Endpoint, Protocol, unit_of};
 use tcproof_core::states::State;
 use tcproof_core::{Absent, Reading};
 
-use super::{lost, name, owner, owners};
+use super::{known, lost, name, owner, owners};
 use crate::layout::{Cell, Role, Screen, Style, bar, bind, count, thousands};
 
 /// Columns in front of every text.
-const MARGIN: usize = 10;
+pub(super) const MARGIN: usize = 10;
 /// Columns of a number.
-const NUMBER: usize = 10;
+pub(super) const NUMBER: usize = 10;
 /// Owners of a row.
 const OWNERS: usize = 2;
 /// Columns of a bar.
@@ -34,9 +34,9 @@ pub fn text(census: &Census, style: &Style) -> String {
     tables.screen.finish()
 }
 
-struct Tables<'a> {
-    census: &'a Census,
-    screen: Screen<'a>,
+pub(super) struct Tables<'a> {
+    pub(super) census: &'a Census,
+    pub(super) screen: Screen<'a>,
 }
 
 /// The sum over all namespaces that could be counted.
@@ -59,8 +59,10 @@ impl<'a> Tables<'a> {
             parts.push(count(host.cpus.into(), "CPU"));
         }
         let is_counted = census.namespaces.values().any(|ns| ns.counted.value().is_some());
-        if is_counted {
-            parts.push(count(total(census).total(), "socket"));
+        match known::in_use(census) {
+            _ if is_counted => parts.push(count(total(census).total(), "socket")),
+            Some(n) if census.method == Method::Recording => parts.push(count(n, "socket")),
+            _ => {}
         }
         parts.push(count(census.namespaces.len() as u64, "namespace"));
         let parts: Vec<_> = parts.iter().map(|part| bind(part)).collect();
@@ -69,6 +71,7 @@ impl<'a> Tables<'a> {
         let because = &census.because;
         let how = match is_counted {
             true => format!("counted by {} in {took:.1}\u{a0}ms: {because}", census.method),
+            false if census.method == Method::Recording => format!("not counted one by one: {because}"),
             false => "nothing could be counted; why is said below".into(),
         };
         self.screen.text(Role::Label, &how);
@@ -76,7 +79,7 @@ impl<'a> Tables<'a> {
     }
 
     /// A heading over columns of numbers, and of a text behind them.
-    fn heading(&mut self, heading: &str, columns: &[&str], last: &str) {
+    pub(super) fn heading(&mut self, heading: &str, columns: &[&str], last: &str) {
         self.screen.gap();
         let titles: Vec<String> = columns.iter().map(|title| format!("{title:>width$}", width = NUMBER - 1)).collect();
         let mut cells = vec![Cell::new(Role::Heading, heading, MARGIN)];
@@ -85,7 +88,7 @@ impl<'a> Tables<'a> {
         self.screen.row(&cells, Role::Label, last);
     }
 
-    fn numbers(&mut self, numbers: &[String], role: Role, text: &str) {
+    pub(super) fn numbers(&mut self, numbers: &[String], role: Role, text: &str) {
         let aligned: Vec<String> = numbers.iter().map(|n| right(n)).collect();
         let mut cells = vec![Cell::blank(MARGIN)];
         cells.extend(aligned.iter().map(|n| Cell::new(Role::Plain, n, NUMBER)));
@@ -93,6 +96,9 @@ impl<'a> Tables<'a> {
     }
 
     fn states(&mut self) {
+        if self.census.method == Method::Recording {
+            return self.known();
+        }
         let total = total(self.census);
         let all = total.total().max(1);
         for (at, (state, n)) in total.iter().enumerate() {
@@ -135,6 +141,9 @@ impl<'a> Tables<'a> {
         if self.census.namespaces.len() < 2 {
             return;
         }
+        if self.census.method == Method::Recording {
+            return self.known_by_namespace();
+        }
         self.heading("NETNS", &["estab", "time-wait", "listen", "other"], "name");
         let mut rows: Vec<_> = self.census.namespaces.iter().collect();
         let size = |ns: &NetnsCensus| ns.counted.value().map_or(0, |counted| counted.states.total());
@@ -155,7 +164,7 @@ impl<'a> Tables<'a> {
     }
 
     /// Rows of each table, as they were asked for: the longest of those that are cut.
-    fn most(&self) -> usize {
+    pub(super) fn most(&self) -> usize {
         let census = self.census;
         [census.listeners.rows.len(), census.destinations.rows.len(), census.cgroups.rows.len(), 10]
             .into_iter()
@@ -163,7 +172,7 @@ impl<'a> Tables<'a> {
             .unwrap_or(10)
     }
 
-    fn more(&mut self, left: usize, what: &str) {
+    pub(super) fn more(&mut self, left: usize, what: &str) {
         if left > 0 {
             let text = format!("{} (--top N)", count(left as u64, &format!("more {what}")));
             self.screen.row(&[Cell::blank(MARGIN)], Role::Label, &text);
@@ -207,6 +216,10 @@ impl<'a> Tables<'a> {
         self.heading("TO", &["estab", "time-wait", "other", "ports"], "from → to");
         for row in &destinations.rows {
             let mut numbers = columns(&row.states, &[State::Established, State::TimeWait]);
+            if row.others > 0 {
+                let others = row.sockets() - u64::from(row.states.of(State::TimeWait));
+                (numbers[0], numbers[2]) = ("-".into(), thousands(others));
+            }
             numbers.push(self.ports(row));
             let source = match row.tuple.source.is_unspecified() {
                 true => "any".to_string(),
@@ -302,7 +315,12 @@ pub(super) fn missing(census: &Census) -> Vec<(String, &Absent)> {
     }
     for ns in census.namespaces.values() {
         let of = |what: &str| format!("{what} of {}", ns.name);
-        let counted = ns.counted.absent().filter(|why| !census.refused.iter().any(|(_, refused)| refused == *why));
+        let is_walked = census.method != Method::Recording;
+        let counted = ns
+            .counted
+            .absent()
+            .filter(|_| is_walked)
+            .filter(|why| !census.refused.iter().any(|(_, refused)| refused == *why));
         missing.extend(counted.map(|why| (of("sockets"), why)));
         missing.extend(ns.listeners_absent.as_ref().map(|why| (of("listeners"), why)));
         missing.extend(ns.sockstat.absent().map(|why| (of("sockstat"), why)));
@@ -324,7 +342,7 @@ fn columns(states: &Counts, shown: &[State]) -> Vec<String> {
     counts.into_iter().chain([others]).map(thousands).collect()
 }
 
-fn right(number: &str) -> String {
+pub(super) fn right(number: &str) -> String {
     let blanks = (NUMBER - 1).saturating_sub(number.chars().count());
     format!("{}{number}", "\u{a0}".repeat(blanks))
 }

@@ -1,6 +1,7 @@
 //! `tcproof sockets`: count, print; with `--watch`, again and again.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tcproof_core::census::{Census, Method};
+use tcproof_core::census::{self, Census, Method};
 use tcproof_host::census::{Ask, census};
 use tcproof_host::{Root, allow_many_files};
-use tcproof_report::sockets;
+use tcproof_report::{record, sockets};
 
-use super::{Exit, print_to_reader, style};
+use super::{Exit, print_to_reader, recording, style};
 use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
 use crate::ebpf::Ebpf;
 use crate::privileges;
@@ -23,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs it.
 pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.from {
+        return recorded(file, args, output);
+    }
     allow_many_files();
     let root = Root::with_proc(&args.root)?;
     let ask = Ask {
@@ -75,6 +79,32 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
             sleep(LOOK.min(every.saturating_sub(begun.elapsed())));
         }
     }
+}
+
+/// What a recording knows, which is never all.
+fn recorded(file: &Path, args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    // The record that ends then.
+    let recording::Recorded { interval, place } = recording::read(file, args.at, LOOK, &args.netns)?;
+    privileges::drop_all()?;
+    let census = census::recorded(&interval, args.top as usize, args.port);
+    let said = record::header(&place, interval.window());
+    let text = match output.json() {
+        true => {
+            say!("tcproof: {said}");
+            sockets::json_of(&census, Some(&place))
+        }
+        false => {
+            let style = style(output, args.verbose, false);
+            record::line(&said, &style) + &sockets::text(&census, &style)
+        }
+    };
+    print_to_reader(&text)?;
+    let exit = match census.namespaces.len() {
+        0 => Exit::Failed,
+        _ if args.strict => Exit::Unseen,
+        _ => Exit::Done,
+    };
+    Ok(exit.into())
 }
 
 fn rendered(census: &Census, args: &SocketsArgs, output: &OutputArgs) -> String {

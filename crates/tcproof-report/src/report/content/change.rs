@@ -93,7 +93,9 @@ fn lead(findings: &[Verified]) -> String {
 fn judged(before: &Diagnosis, verification: &Verification) -> Vec<Block> {
     let card = |(number, finding): (usize, &Verified)| {
         let row = |row: &verify::Row| {
-            let [before, after] = [row.before, row.after].map(|amount| Cell::new(table::said(row, amount)));
+            // In a narrow column a number goes to the next line whole.
+            let said = |amount| Cell::new(table::said(row, amount).replace('\u{a0}', " "));
+            let [before, after] = [row.before, row.after].map(said);
             let (role, word) = table::judged(row.change);
             let badge = (!word.is_empty()).then_some((tone(role), word));
             let what = Cell { lines: vec![table::measure(row.measure).into(), row.reading.clone()], ..Cell::default() };
