@@ -156,7 +156,7 @@ impl Check<'_> {
             rows.push(format!("{left} more (-v)"));
         }
         let text = format!("{}. When, one reading can't say, so nothing is judged by it.", rows.join(", "));
-        self.screen.row(&[Cell::new(Role::Heading, "since boot", MARGIN + 2)], Role::Plain, &text);
+        self.screen.row(&[Cell::new(Role::Heading, "SINCE BOOT", MARGIN + 2)], Role::Plain, &text);
         self.screen.gap();
     }
 

@@ -12,6 +12,8 @@ mod open;
 mod snapshot;
 mod sockets;
 pub mod ss;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use tcproof_core::limits::SocketSet;
 use tcproof_core::snapshot::{NetnsId, Snapshot};
-use tcproof_core::{Absent, Interval, Looks, Reading, sockets_of_interest};
+use tcproof_core::{Absent, Interval, Looks, Reading, diagnose, sockets_of_interest};
 
 use archive::{Bounds, Format};
 use clock::Date;
@@ -100,7 +102,7 @@ pub struct Judged {
     pub why_alone: Option<String>,
 }
 
-/// Reads an archive, for whoever wants to know that it can be read: the fuzzer.
+/// Reads an archive and judges it, for the fuzzer: how much is unknown.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -108,7 +110,24 @@ pub fn read_archive(mut bytes: &[u8]) -> Result<usize, Error> {
     let Some(format) = Format::of(bytes) else { return Err(Error::new("archive", "expected tar, tar.gz or tar.xz")) };
     let mut tree = archive::read("archive", format, bytes.by_ref(), Bounds { bytes: 16 << 20, members: 4096 })?;
     let dump = snapshot::dump("archive".into(), &mut tree)?;
-    Ok(judge(vec![dump])?.taken.len())
+    let judged = judge(vec![dump])?;
+    Ok(diagnose(&judged.interval).unknown.len())
+}
+
+/// Reads loose texts, as if they were files of one folder, and judges them: for the fuzzer too.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn read_loose(texts: &[&[u8]]) -> Result<Interval, Error> {
+    let mut tree = tree::Tree::default();
+    for (n, text) in texts.iter().enumerate() {
+        if let Some(kind) = kind::loose(text.get(..4096).unwrap_or(text)) {
+            let text = tree::Text { bytes: text.to_vec(), modified: Duration::ZERO };
+            tree.add(&format!("{n}"), tree::Want::Loose(kind), text);
+        }
+    }
+    let judged = judge(vec![snapshot::dump("texts".into(), &mut tree)?])?;
+    Ok(judged.interval)
 }
 
 /// One dump, or the interval between two.

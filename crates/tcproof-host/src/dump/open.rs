@@ -28,12 +28,13 @@ pub fn is_dump(path: &Path) -> bool {
     is_file && start(path).is_ok_and(|start| Format::of(&start).is_some() || loose(&start).is_some())
 }
 
-/// Reads what was named. Files with the output of single commands are one dump together; a folder or an archive is one.
+/// Reads what was named. A folder or an archive is a dump. Files with the output of single commands complete the one that is
+/// named with them, or are one dump together.
 ///
 /// # Errors
 /// The place, and what was expected there.
 pub fn open(paths: &[PathBuf]) -> Result<Vec<Dump>, Error> {
-    let mut dumps = Vec::new();
+    let mut trees: Vec<(String, Tree)> = Vec::new();
     let mut single: Option<(String, Tree)> = None;
     for path in paths {
         let name = shown(path.to_string_lossy().as_bytes());
@@ -41,14 +42,13 @@ pub fn open(paths: &[PathBuf]) -> Result<Vec<Dump>, Error> {
         if fs::metadata(path).map_err(failed)?.is_dir() {
             let mut tree = Tree::default();
             walk(&name, path, &mut tree)?;
-            dumps.push(snapshot::dump(name, &mut tree)?);
+            trees.push((name, tree));
             continue;
         }
         let start = start(path).map_err(failed)?;
         if let Some(format) = Format::of(&start) {
             let file = File::open(path).map_err(failed)?;
-            let mut tree = archive::read(&name, format, file, Bounds::default())?;
-            dumps.push(snapshot::dump(name, &mut tree)?);
+            trees.push((name.clone(), archive::read(&name, format, file, Bounds::default())?));
             continue;
         }
         let expected = "expected a recording, a sosreport (tar.xz, tar.gz, a folder), or the output of ss -peaonmi, nstat -az, \
@@ -57,10 +57,17 @@ pub fn open(paths: &[PathBuf]) -> Result<Vec<Dump>, Error> {
         let (_, tree) = single.get_or_insert_with(|| (name.clone(), Tree::default()));
         add(tree, &name, path, Want::Loose(kind)).map_err(|why| Error::new(name, why))?;
     }
-    if let Some((name, mut tree)) = single {
-        dumps.push(snapshot::dump(name, &mut tree)?);
+    match (&mut trees[..], single) {
+        // What a sosreport lacks may have been asked for afterwards.
+        ([(_, tree)], Some((_, single))) => tree.complete(single),
+        ([], Some(single)) => trees.push(single),
+        (_, None) => {}
+        (_, Some((name, _))) => {
+            let expected = "expected a folder for the files of each dump: which of the others it belongs to can't be told";
+            return Err(Error::new(name, expected));
+        }
     }
-    Ok(dumps)
+    trees.into_iter().map(|(name, mut tree)| snapshot::dump(name, &mut tree)).collect()
 }
 
 fn start(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -217,10 +217,10 @@ pub(super) fn absent<T>(what: &str, error: &str) -> Reading<T> {
 /// Why nothing is known of the sockets of a dump without a listing.
 pub(super) fn no_listing(is_sos: bool) -> Absent {
     let error = match is_sos {
-        // The diag modules may be built in, which it does not see.
+        // They may be built in, which it does not see.
         true => {
-            "no ss in this sosreport: sos leaves it out where the modules of sock_diag are not loaded; \
-                 sos report --allow-system-changes has it, or ss -peaonmi beside it"
+            "no ss in this sosreport, which leaves it out unless all modules of sock_diag are loaded: name the output of \
+             ss -peaonmi with a second --from, or ask for sos report --allow-system-changes"
         }
         false => "no ss in this dump: ss -peaonmi shows them",
     };

@@ -55,6 +55,8 @@ pub(super) enum Want {
 pub(super) struct Tree {
     named: BTreeMap<String, Text>,
     loose: Vec<(String, Kind, Text)>,
+    /// What was named beside it.
+    beside: Vec<(String, Kind, Text)>,
     links: BTreeMap<String, Link>,
     bytes: u64,
     is_sos: bool,
@@ -130,6 +132,13 @@ impl Tree {
         self.links.insert(below(name).into(), Link { to, ..link });
     }
 
+    /// Takes up what was named beside it.
+    pub(super) fn complete(&mut self, mut other: Self) {
+        self.bytes += other.bytes;
+        self.beside.append(&mut other.loose);
+        self.notes.append(&mut other.notes);
+    }
+
     /// Whether it is a sosreport.
     pub(super) fn is_sos(&self) -> bool {
         self.is_sos
@@ -170,7 +179,8 @@ impl Tree {
 
     /// The files that are known by what is in them; none in a sosreport, whose logs may look like anything.
     pub(super) fn loose(&mut self) -> Vec<(String, Kind, Text)> {
-        if self.is_sos { Vec::new() } else { std::mem::take(&mut self.loose) }
+        let inside = std::mem::take(&mut self.loose).into_iter().filter(|_| !self.is_sos);
+        inside.chain(std::mem::take(&mut self.beside)).collect()
     }
 
     /// Where a name leads; nothing where it is no link and is below none.
