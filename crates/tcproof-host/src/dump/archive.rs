@@ -200,6 +200,9 @@ fn members(place: &str, reader: impl Read, bounds: Bounds) -> Result<Tree, Error
         }
         last = Some(shown(name.as_bytes()));
     }
+    // A compressor's checksum stands behind the archive's own end.
+    io::copy(&mut archive.into_inner(), &mut io::sink())
+        .map_err(|error| broken(place, last.as_deref(), &error, bounds))?;
     if last.is_none() {
         return Err(Error::new(place, "expected an archive with members in it"));
     }

@@ -63,7 +63,8 @@ pub fn open(paths: &[PathBuf]) -> Result<Vec<Dump>, Error> {
         ([], Some(single)) => trees.push(single),
         (_, None) => {}
         (_, Some((name, _))) => {
-            let expected = "expected a folder for the files of each dump: which of the others it belongs to can't be told";
+            let expected =
+                "expected a folder for the files of each dump: which of the others it belongs to can't be told";
             return Err(Error::new(name, expected));
         }
     }

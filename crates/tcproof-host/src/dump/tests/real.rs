@@ -51,7 +51,8 @@ fn every_version_of_ss_shows_the_full_queue() {
         }
         // Without `-m` and `-e`, but with the others.
         let mut states = std::collections::BTreeMap::<State, u32>::new();
-        let skipped = ss::rows(&text(&format!("ss-{version}/ss_-tan")), &mut |row| *states.entry(row.state).or_default() += 1);
+        let skipped =
+            ss::rows(&text(&format!("ss-{version}/ss_-tan")), &mut |row| *states.entry(row.state).or_default() += 1);
         assert_eq!((skipped, states.get(&State::Listen)), (ss::Skipped::default(), Some(&1)), "{version}");
         assert!(states.len() > 1, "{version}: {states:?}");
     }
@@ -63,7 +64,10 @@ fn sosreports_of_two_versions_and_the_interval_between_two() {
         let [first, second] = [1, 2].map(|n| format!("sos-{version}-{n}.tar.xz"));
         let alone = of(&[&first]);
         let finding = &alone.findings[0];
-        assert_eq!((&*finding.limit, alone.verdict(), finding.confidence), ("accept-queue", Verdict::Near, Confidence::Likely));
+        assert_eq!(
+            (&*finding.limit, alone.verdict(), finding.confidence),
+            ("accept-queue", Verdict::Near, Confidence::Likely)
+        );
         assert!(alone.since_boot.iter().any(|row| row.reading == "TcpExt.ListenOverflows" && row.value > 100));
         assert!(alone.findings.iter().all(|finding| finding.evidence.iter().all(|it| it.over_seconds.is_none())));
         // In whatever order they are named.
@@ -73,7 +77,10 @@ fn sosreports_of_two_versions_and_the_interval_between_two() {
             assert!((5.0..60.0).contains(&judged.interval.seconds()), "{}", judged.interval.seconds());
             let found = diagnose(&judged.interval);
             let finding = &found.findings[0];
-            assert_eq!((found.verdict(), &*finding.limit, finding.confidence), (Verdict::Limiting, "accept-queue", Confidence::Proven));
+            assert_eq!(
+                (found.verdict(), &*finding.limit, finding.confidence),
+                (Verdict::Limiting, "accept-queue", Confidence::Proven)
+            );
             assert!(finding.subject.to_string() == "0.0.0.0:8080" && finding.hurt > 100 && found.since_boot.is_empty());
         }
         let same = read(&[&first, &first]);
@@ -114,7 +121,11 @@ fn loose_files_are_one_dump_and_two_of_a_kind_are_not() {
         why(&["nstat-7.3", "nstat-5.10"]),
         why(&["sos-4.0-1.tar.xz", "sos-4.0-2.tar.xz", "nstat-5.10"]),
         why(&["sos-4.0-1.tar.xz", "sos-4.0-2.tar.xz", "sos-4.0-1.tar.xz"]),
-    ].join("\n"), @"");
+    ].join("\n"), @r"
+    nstat-5.10: expected the files of one dump, found nstat twice: put those of each into a folder of its own, and name both
+    nstat-5.10: expected a folder for the files of each dump: which of the others it belongs to can't be told
+    sos-4.0-1.tar.xz: expected at most two dumps: the two ends of an interval
+    ");
 }
 
 #[test]
@@ -132,7 +143,10 @@ fn other_hosts_and_other_boots_are_refused() {
     insta::assert_snapshot!([
         why(dump("a", "1"), dump("b", "1")),
         why(dump("a", "1"), dump("a", "2")),
-    ].join("\n"), @"");
+    ].join("\n"), @r"
+    : expected two dumps of one host, found a and b
+    : expected two dumps of one boot: the host was booted between them, and its counters began anew
+    ");
     assert_eq!(judge(vec![dump("a", "1"), dump("", "")]).unwrap().taken.len(), 2);
 }
 
@@ -156,7 +170,12 @@ tcp   WHAT   0      1      0.0.0.0:1          0.0.0.0:*
         found.push(format!("{} {} {:?} {} {} {users:?}", row.state, row.local, row.device, row.remote, row.uid));
     });
     assert_eq!(skipped.rows, 3);
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    LISTEN [::]:80 "" [::]:0 0 ["a \",pid=)=7", "b=8"]
+    LISTEN 127.0.0.53:53 "lo" 0.0.0.0:0 101 ["old=9"]
+    LISTEN [fe80::1]:546 "eth0" [::]:0 0 []
+    ESTABLISHED 10.0.0.1:80 "" 10.0.0.2:4000 0 []
+    "#);
 }
 
 proptest! {
