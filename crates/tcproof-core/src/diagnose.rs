@@ -335,6 +335,27 @@ mod tests {
         assert_eq!(diagnose(blind.interval()).verdict(), Verdict::Unknown);
     }
 
+    #[test]
+    fn one_reading_alone_proves_nothing_and_tells_the_past_apart() {
+        let full = Host::new()
+            .listener(Listen::at("0.0.0.0:80").queues(&[129]).drops(7, 7).pid(7))
+            .conntrack(95, 95, 100, 100)
+            .ns(|ns| ns.counters.extend([("TcpExt.ListenOverflows".into(), 342), ("Tcp.PassiveOpens".into(), 9_000)]))
+            .before(|snapshot| snapshot.at = Duration::from_secs(5));
+        let diagnosis = diagnose(full.interval());
+        assert_eq!(diagnosis.verdict(), Verdict::Near);
+        let found: Vec<_> = diagnosis.findings.iter().map(|f| (&*f.limit, f.state, f.confidence)).collect();
+        let likely = (State::Near, Confidence::Likely);
+        assert_eq!(found, ["accept-queue", "conntrack-table"].map(|limit| (limit, likely.0, likely.1)));
+        for finding in &diagnosis.findings {
+            assert!(!finding.summary.contains(" yet") && finding.summary.contains("can't tell"), "{}", finding.summary);
+        }
+        let past: Vec<_> = diagnosis.since_boot.iter().map(|row| (&*row.reading, row.value)).collect();
+        assert!(past.contains(&("TcpExt.ListenOverflows", 342)) && past.contains(&("drops of the listener 0.0.0.0:80", 7)));
+        assert!(past.iter().all(|(reading, _)| !reading.starts_with("Tcp.")), "{past:?}");
+        assert!(diagnose(Host::new().grew("TcpExt.ListenDrops", 342).interval()).since_boot.is_empty());
+    }
+
     /// Counters, knobs and conntrack fields that limits read, and edge values for them.
     fn number() -> impl Strategy<Value = u64> {
         prop_oneof![Just(0), Just(1), 0..5_000_u64, Just(u64::from(u32::MAX)), Just(u64::MAX), any::<u64>()]

@@ -92,7 +92,13 @@ mod tests {
             place(&[dump(1), unknown.clone()], 0, Some("they were taken at the same time, as far as they say")),
             place(&[zoned], 0, None),
             header(&Place { host: "", kernel: "", dumps: &[unknown], window: Duration::ZERO, why_alone: None }),
-        ].join("\n"), @"");
+        ].join("\n"), @r"
+        sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 UTC, up 12 d 2 h; one alone has no interval: of what was counted since boot it can't say when
+        sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:39:25 UTC, up 12 d 2 h; two of them, 4 min 10 s apart
+        dump of web\x1b[31m, Linux 6.1.0; judged like one: they were taken at the same time, as far as they say
+        dump of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 CET; one alone has no interval: of what was counted since boot it can't say when
+        dump of a host that it does not name; one alone has no interval: of what was counted since boot it can't say when
+        ");
     }
 
     #[test]
