@@ -351,7 +351,9 @@ mod tests {
             assert!(!finding.summary.contains(" yet") && finding.summary.contains("can't tell"), "{}", finding.summary);
         }
         let past: Vec<_> = diagnosis.since_boot.iter().map(|row| (&*row.reading, row.value)).collect();
-        assert!(past.contains(&("TcpExt.ListenOverflows", 342)) && past.contains(&("drops of the listener 0.0.0.0:80", 7)));
+        assert!(
+            past.contains(&("TcpExt.ListenOverflows", 342)) && past.contains(&("drops of the listener 0.0.0.0:80", 7))
+        );
         assert!(past.iter().all(|(reading, _)| !reading.starts_with("Tcp.")), "{past:?}");
         assert!(diagnose(Host::new().grew("TcpExt.ListenDrops", 342).interval()).since_boot.is_empty());
     }

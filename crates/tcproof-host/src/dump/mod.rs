@@ -199,7 +199,7 @@ fn between(a: &When, b: &When) -> Result<(bool, Duration), String> {
 fn interval(first: Option<Dump>, last: Dump, window: Duration) -> Interval {
     let names: BTreeSet<String> =
         first.iter().chain([&last]).flat_map(|dump| dump.places.iter().map(|place| place.name.clone())).collect();
-    // The host's own namespace is the first: its name is none that another may have.
+    // Inodes are in no dump: names tell namespaces of two apart.
     let ids: BTreeMap<String, NetnsId> = names.into_iter().zip(1..).map(|(name, id)| (name, NetnsId(id))).collect();
     let mut looks = Looks::default();
     let mut before = first.as_ref().map(|first| first.snapshot(&ids));

@@ -60,7 +60,13 @@ pub(super) fn dump(name: String, tree: &mut Tree) -> Result<Dump, Error> {
             // The same in UTC is better.
             Some((Kind::Date, _)) if facts.date.is_some() && !file.ends_with("--utc") => {}
             Some((kind, netns)) => {
-                any |= place(kind, &file, text, &mut facts, parts.entry(netns.unwrap_or(HOST).into()).or_default());
+                let name = match netns {
+                    None => HOST.to_string(),
+                    // `ip netns add host` is allowed.
+                    Some(HOST) => format!("netns {HOST}"),
+                    Some(netns) => netns.to_string(),
+                };
+                any |= place(kind, &file, text, &mut facts, parts.entry(name).or_default());
             }
         }
     }

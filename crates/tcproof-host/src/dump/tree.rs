@@ -82,7 +82,8 @@ impl Tree {
         if known(below) {
             return Ok(Want::Named(below.into()));
         }
-        if self.is_sos || is_of_a_host(below) {
+        // A loose file may have any name, such as `netstat`.
+        if self.is_sos || (below.contains('/') && is_of_a_host(below)) {
             return Ok(Want::Nothing);
         }
         Ok(loose(&start()?).map_or(Want::Nothing, Want::Loose))

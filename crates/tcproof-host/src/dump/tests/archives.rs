@@ -56,7 +56,9 @@ fn why(bytes: &[u8]) -> String {
 
 #[test]
 fn a_folder_at_the_top_or_none_and_compressed_or_not() {
-    for name in ["nstat", "./nstat", "some/where/nstat.txt", "proc/net/netstat", "./a/proc/net/netstat"] {
+    for name in
+        ["nstat", "./nstat", "some/where/nstat.txt", "proc/net/netstat", "./a/proc/net/netstat", "dump-1/netstat"]
+    {
         let text = if name.ends_with("netstat") { NETSTAT } else { NSTAT };
         let tar = tar(&[("readme", "hello\n"), (name, text)]);
         assert_eq!(read_all(&tar), Ok((Some(12), vec![])), "{name}");
