@@ -122,9 +122,12 @@ impl Tree {
         }
     }
 
-    /// Keeps a link.
+    /// Keeps a link, if it may lead to what is read: a sosreport has thousands of others.
     pub(super) fn link(&mut self, name: &str, link: Link) {
         let top = name.len() - below(name).len();
+        if !below(name).starts_with("proc/") && !known(below(name)) {
+            return;
+        }
         let to = match link.to.get(..top) {
             // A hard link's target begins with the same folder.
             Some(same) if link.from_top && *same == name[..top] => link.to[top..].to_string(),
