@@ -19,13 +19,15 @@ struct Target {
     is_named: bool,
 }
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 8] = [
     Target { name: "settings", seeds: Some("crates/tcproof/tests/lint"), is_named: true },
     Target { name: "procfs", seeds: Some("crates/tcproof-host/fixtures"), is_named: false },
     Target { name: "scenario", seeds: Some("crates/tcproof-lab/scenarios"), is_named: false },
     Target { name: "diag", seeds: None, is_named: false },
     Target { name: "netlink", seeds: None, is_named: false },
     Target { name: "recording", seeds: Some("crates/tcproof-record/fixtures"), is_named: false },
+    Target { name: "dump", seeds: Some("crates/tcproof-host/fixtures/dumps"), is_named: false },
+    Target { name: "archive", seeds: Some("crates/tcproof-host/fixtures/dumps"), is_named: false },
 ];
 
 /// What the compiler puts into the program, so that libFuzzer sees which ways an input takes. Dead code has to stay: a
@@ -50,7 +52,7 @@ const MEMORY: u64 = 1024;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to feed: settings, procfs, scenario, diag, netlink or recording
+    /// What to feed: settings, procfs, scenario, diag, netlink, recording, dump or archive
     #[arg(default_value = "settings", value_parser = TARGETS.map(|target| target.name))]
     target: String,
     /// How long, such as 60s or 10m

@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::{Finding, Headroom, Owner, Remedy, RuledOut, State, Subject, Unknown};
+use crate::counters::{self, Kind, Scope};
+use crate::finding::{Confidence, Finding, Headroom, Owner, Remedy, RuledOut, SinceBoot, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::limits::throttle::notes;
 use crate::limits::{LIMITS, Limit, SocketSet};
@@ -42,6 +43,9 @@ pub struct Diagnosis {
     /// What the watched ones are held back by, the fastest first.
     #[serde(default)]
     pub flows: Vec<FlowNote>,
+    /// Of one reading alone: what was counted since boot, which decides nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub since_boot: Vec<SinceBoot>,
 }
 
 /// What one flow is held back by: not a verdict, most often it is nothing to be changed.
@@ -175,7 +179,46 @@ pub fn diagnose(interval: &Interval) -> Diagnosis {
         sockets: sockets(&interval.after),
         open_flows: interval.looks.flows.values().filter_map(Reading::value).map(|flows| flows.established).sum(),
         flows: notes(interval),
+        since_boot: if interval.is_alone() { since_boot(&interval.after) } else { Vec::new() },
     }
+}
+
+/// Counters that limits read and that grow on every healthy host.
+const ORDINARY: &[&str] = &[
+    "Icmp.InDestUnreachs",
+    "MPTcpExt.MPCapableSYNTX",
+    "Tcp.ActiveOpens",
+    "Tcp.InSegs",
+    "Tcp.PassiveOpens",
+    "TcpExt.DelayedACKLost",
+    "TcpExt.TCPFastOpenPassive",
+    "TcpExt.TCPMTUPSuccess",
+    "TcpExt.TCPOFOQueue",
+    "TcpExt.TWRecycled",
+];
+/// Listeners whose drops are told: those with most.
+const LISTENERS: usize = 5;
+
+fn since_boot(snapshot: &Snapshot) -> Vec<SinceBoot> {
+    let is_sign = |name: &&&'static str| {
+        let counter = counters::by_name(name).filter(|counter| counter.name == **name);
+        let counts = counter.is_some_and(|it| it.kind == Kind::Counter && it.scope == Scope::Namespace);
+        counts && !ORDINARY.contains(name)
+    };
+    let signs: BTreeSet<&str> = LIMITS.iter().flat_map(|limit| limit.reads).filter(is_sign).copied().collect();
+    let mut found = Vec::new();
+    for ns in snapshot.namespaces.values() {
+        let row = |reading: String, value| SinceBoot { netns: ns.name.clone(), reading, value };
+        let counted = signs.iter().filter_map(|name| Some((*name, *ns.counter(name).value().filter(|n| **n > 0)?)));
+        found.extend(counted.map(|(name, value)| row(name.to_string(), value)));
+        let listeners = ns.listeners.value().into_iter().flatten();
+        let mut drops: Vec<_> =
+            listeners.filter_map(|it| Some((u64::from(*it.drops.value()?), it.local))).filter(|it| it.0 > 0).collect();
+        drops.sort_by_key(|(drops, local)| (core::cmp::Reverse(*drops), *local));
+        let drops = drops.into_iter().take(LISTENERS);
+        found.extend(drops.map(|(drops, local)| row(format!("drops of the listener {local}"), drops)));
+    }
+    found
 }
 
 /// Of so many ports each finding shows the drops: those with most.
@@ -209,6 +252,9 @@ fn complete(limit: &Limit, mut finding: Finding, interval: &Interval) -> Finding
                 finding.ruled_out.push(RuledOut { limit: (*slug).to_string(), because });
             }
         }
+    }
+    if interval.is_alone() {
+        finding.confidence = Confidence::Likely;
     }
     finding.remedies = (limit.remedy)(&finding, interval).into_iter().map(Remedy::sensible).collect();
     finding
@@ -287,6 +333,29 @@ mod tests {
         // Without tcp_diag: counters and limits are read, but who dropped what is not.
         let blind = Host::new().ns(|ns| ns.listeners = Reading::Absent(Absent::not_in_kernel("sock_diag")));
         assert_eq!(diagnose(blind.interval()).verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn one_reading_alone_proves_nothing_and_tells_the_past_apart() {
+        let full = Host::new()
+            .listener(Listen::at("0.0.0.0:80").queues(&[129]).drops(7, 7).pid(7))
+            .conntrack(95, 95, 100, 100)
+            .ns(|ns| ns.counters.extend([("TcpExt.ListenOverflows".into(), 342), ("Tcp.PassiveOpens".into(), 9_000)]))
+            .before(|snapshot| snapshot.at = Duration::from_secs(5));
+        let diagnosis = diagnose(full.interval());
+        assert_eq!(diagnosis.verdict(), Verdict::Near);
+        let found: Vec<_> = diagnosis.findings.iter().map(|f| (&*f.limit, f.state, f.confidence)).collect();
+        let likely = (State::Near, Confidence::Likely);
+        assert_eq!(found, ["accept-queue", "conntrack-table"].map(|limit| (limit, likely.0, likely.1)));
+        for finding in &diagnosis.findings {
+            assert!(!finding.summary.contains(" yet") && finding.summary.contains("can't tell"), "{}", finding.summary);
+        }
+        let past: Vec<_> = diagnosis.since_boot.iter().map(|row| (&*row.reading, row.value)).collect();
+        assert!(
+            past.contains(&("TcpExt.ListenOverflows", 342)) && past.contains(&("drops of the listener 0.0.0.0:80", 7))
+        );
+        assert!(past.iter().all(|(reading, _)| !reading.starts_with("Tcp.")), "{past:?}");
+        assert!(diagnose(Host::new().grew("TcpExt.ListenDrops", 342).interval()).since_boot.is_empty());
     }
 
     /// Counters, knobs and conntrack fields that limits read, and edge values for them.

@@ -383,6 +383,18 @@ impl Headroom {
     }
 }
 
+/// What was counted since boot, where there is one reading alone: it says that something happened, and neither when nor that it
+/// still does. No limit is judged by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SinceBoot {
+    /// The namespace's name or inode.
+    pub netns: String,
+    /// The counter, or a listener's.
+    pub reading: String,
+    /// How many.
+    pub value: u64,
+}
+
 /// What could not be observed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unknown {

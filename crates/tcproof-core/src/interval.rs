@@ -236,6 +236,11 @@ impl Interval {
         self.after.at.saturating_sub(self.before.at)
     }
 
+    /// Whether there was only one reading: a directory, or one dump. Then nothing is proven, since nothing was seen to happen.
+    pub fn is_alone(&self) -> bool {
+        self.window().is_zero()
+    }
+
     /// The window's length in seconds.
     pub fn seconds(&self) -> f64 {
         self.window().as_secs_f64()

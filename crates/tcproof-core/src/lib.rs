@@ -28,7 +28,9 @@ pub mod verify;
 mod version;
 
 pub use diagnose::{Diagnosis, FlowNote, Verdict, diagnose, sockets_of_interest};
-pub use finding::{Confidence, Evidence, Finding, Headroom, Level, Owner, Remedy, RuledOut, State, Subject, Unknown};
+pub use finding::{
+    Confidence, Evidence, Finding, Headroom, Level, Owner, Remedy, RuledOut, SinceBoot, State, Subject, Unknown,
+};
 pub use flow::{FlowWatch, Flows};
 pub use interval::{Interval, ListenDrops, ListenerWatch, Looks, NetnsChange};
 pub use reading::{Absent, Reading};

@@ -72,7 +72,7 @@ impl Absent {
         match self {
             Self::Permission { needs, .. } => Some(needs),
             Self::Restarted { .. } => Some("another run: the counter restarted within the window"),
-            Self::OneReading => Some("a live host, or a recording: one reading has no rate"),
+            Self::OneReading => Some("a live host, a recording or a second dump: one reading has no rate"),
             Self::OtherNetns { .. } => Some("a run on the host, not in a container"),
             Self::Gone { .. } => Some("another run while it exists"),
             Self::NotNeeded | Self::NotInKernel { .. } | Self::Unparsable { .. } | Self::Failed { .. } => None,

@@ -7,6 +7,7 @@ mod cgroup_memory;
 mod cookie;
 pub mod diag;
 pub mod doctor;
+pub mod dump;
 pub mod ethtool;
 mod everywhere;
 mod flows;

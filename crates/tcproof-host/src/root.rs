@@ -1,6 +1,8 @@
 //! The directory under which `proc` lies: the live host's, or one that looks like a host (fixture, support bundle).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -23,14 +25,24 @@ const MAX_ENTRIES: usize = 4 * 1024 * 1024;
 pub struct Root {
     path: PathBuf,
     live: bool,
+    /// The files themselves, where they come from an archive: then nothing is opened.
+    texts: Option<Arc<Texts>>,
 }
+
+/// Files by their path below the root.
+pub(crate) type Texts = BTreeMap<String, Vec<u8>>;
 
 impl Root {
     /// `/` for the live host, or a directory with a `proc` in it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let live = path == Path::new("/") || has_procfs(&path);
-        Self { path, live }
+        Self { path, live, texts: None }
+    }
+
+    /// Files that were read already.
+    pub(crate) fn of_texts(texts: Texts) -> Self {
+        Self { path: PathBuf::new(), live: false, texts: Some(Arc::new(texts)) }
     }
 
     /// [`Root::new`] of a directory that has a `proc`.
@@ -135,7 +147,7 @@ impl Root {
 
     /// Whether there is anything at that path, readable or not.
     pub fn exists(&self, path: &str) -> bool {
-        self.open(path, OFlags::PATH).is_ok()
+        self.text(path).is_some() || self.open(path, OFlags::PATH).is_ok()
     }
 
     /// The names in a directory, without `.` and `..`, in the kernel's order. Names are lossy where they are not UTF-8.
@@ -174,6 +186,13 @@ impl Root {
 
     fn fill(&self, path: &str, bytes: &mut Vec<u8>) -> Result<(), Absent> {
         bytes.clear();
+        if let Some(text) = self.text(path) {
+            if text.len() > MAX_BYTES {
+                return Err(Absent::Unparsable { place: shown(path), expected: "at most 16 MiB".into() });
+            }
+            bytes.extend_from_slice(text);
+            return Ok(());
+        }
         let file = self.open_file(path)?;
         bytes.reserve(FIRST_READ);
         loop {
@@ -195,6 +214,9 @@ impl Root {
     /// # Errors
     /// As [`Root::read_bytes`] but for the length, or what `each` answers.
     pub fn read_pieces(&self, path: &str, mut each: impl FnMut(&[u8]) -> Result<(), Absent>) -> Result<(), Absent> {
+        if let Some(text) = self.text(path) {
+            return each(text);
+        }
         let file = self.open_file(path)?;
         let mut piece = vec![0; FIRST_READ];
         loop {
@@ -205,6 +227,10 @@ impl Root {
                 Err(errno) => return Err(self.why(path, errno)),
             }
         }
+    }
+
+    fn text(&self, path: &str) -> Option<&[u8]> {
+        self.texts.as_ref()?.get(path.trim_start_matches('/')).map(Vec::as_slice)
     }
 
     fn open_file(&self, path: &str) -> Result<OwnedFd, Absent> {
@@ -240,6 +266,9 @@ impl Root {
     /// In any directory but `/` links are followed as if it were `/`, so that none leads out of it (openat2, since 5.6).
     /// Only a live kernel's own files are trusted.
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if self.texts.is_some() {
+            return Err(Errno::NOENT);
+        }
         let flags = flags | OFlags::CLOEXEC;
         let path = path.trim_start_matches('/');
         if self.is_kernels(path) || self.path == Path::new("/") {
@@ -252,6 +281,7 @@ impl Root {
         let what = shown(path);
         match errno {
             Errno::NOENT | Errno::NOTDIR if self.process_ended(path) => Absent::Gone { what },
+            Errno::NOENT if self.texts.is_some() => Absent::Failed { what, error: "not in this dump".into() },
             // Whoever filled the directory left it out; the kernel it was taken from may well have it.
             Errno::NOENT | Errno::NOTDIR if !self.live => {
                 Absent::Failed { what, error: "not in this directory".into() }

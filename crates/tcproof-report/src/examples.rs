@@ -58,6 +58,7 @@ pub(crate) fn quiet() -> Diagnosis {
         checked: 41,
         sockets: Some(11_842),
         open_flows: 9_120,
+        since_boot: vec![],
         flows: vec![
             flow("10.0.0.7:443", "10.0.0.9:50124", true, 184_000_000, "path"),
             flow("[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535", "[2001:db8::1]:443", false, 12_400_000, "sender"),
@@ -203,6 +204,7 @@ pub(crate) fn blind() -> Diagnosis {
         sockets: None,
         open_flows: 0,
         flows: vec![],
+        since_boot: vec![],
         unknown: (0..6).map(|n| reading(["accept-queue", "loss", "nic-ring", "path-mtu"][n % 4], n)).collect(),
         ..quiet()
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use tcproof_core::{
-    Confidence, Diagnosis, Evidence, Finding, FlowNote, Headroom, Remedy, RuledOut, State, Subject, Unknown, Verdict,
+    Confidence, Diagnosis, Evidence, Finding, FlowNote, Headroom, Remedy, RuledOut, SinceBoot, State, Subject, Unknown,
+    Verdict,
 };
 
 use crate::record::{Place, PlaceView};
@@ -46,6 +47,9 @@ pub struct Saved {
     /// What the watched connections are held back by.
     #[serde(default)]
     pub flows: Vec<FlowNote>,
+    /// What was counted since boot, where there was one reading alone.
+    #[serde(default)]
+    pub since_boot: Vec<SinceBoot>,
 }
 
 /// The machine of a saved check.
@@ -87,7 +91,7 @@ pub fn read(text: &str) -> Result<Saved, String> {
 impl Saved {
     /// The diagnosis that was saved, but for what its JSON does not say: namespaces, sockets and open connections.
     pub fn into_diagnosis(self) -> Diagnosis {
-        let Self { host, verdict, findings, unknown, window_seconds, headroom, flows } = self;
+        let Self { host, verdict, findings, unknown, window_seconds, headroom, flows, since_boot } = self;
         let SavedHost { name, kernel, cpus, memory_bytes } = host;
         Diagnosis {
             host: tcproof_core::snapshot::Host { name, kernel, cpus, memory_bytes, ..Default::default() },
@@ -102,6 +106,7 @@ impl Saved {
             sockets: None,
             open_flows: 0,
             flows,
+            since_boot,
         }
     }
 }
@@ -152,6 +157,8 @@ struct Check<'a> {
     headroom_left_out: Option<usize>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     flows: &'a [FlowNote],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    since_boot: &'a [SinceBoot],
     unknown: &'a [Unknown],
 }
 
@@ -227,6 +234,7 @@ impl<'a> Check<'a> {
             headroom,
             headroom_left_out: Some(left_out).filter(|n| *n > 0),
             flows: &diagnosis.flows,
+            since_boot: &diagnosis.since_boot,
             unknown,
         }
     }

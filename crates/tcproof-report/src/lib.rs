@@ -1,6 +1,7 @@
 //! Pure renderers of what tcproof found: they look at core values, judge nothing and touch nothing.
 
 pub mod doctor;
+pub mod dump;
 pub mod explain;
 mod flows;
 pub mod journal;

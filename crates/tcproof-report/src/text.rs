@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tcproof_core::limits::{Limit, percent};
 use tcproof_core::snapshot::Host;
-use tcproof_core::{Diagnosis, Finding, Headroom, Level, Owner, Remedy, State, Subject, Unknown, Verdict};
+use tcproof_core::{Diagnosis, Finding, Headroom, Level, Owner, Remedy, SinceBoot, State, Subject, Unknown, Verdict};
 
 pub use crate::layout::Style;
 use crate::layout::{Cell, Role, Screen, bar, bind, count, few, thousands};
@@ -23,6 +23,8 @@ const ROWS: usize = 3;
 const WORTH_A_ROW: f64 = 0.1;
 /// Reasons why something could not be seen.
 const REASONS: usize = 6;
+/// Counters since boot.
+const SINCE_BOOT: usize = 8;
 /// Names in a list.
 const NAMES: usize = 3;
 
@@ -36,6 +38,7 @@ pub fn check(diagnosis: &Diagnosis, style: &Style) -> String {
         check.findings();
         crate::flows::block(&mut check.screen, diagnosis, MARGIN);
         check.headroom();
+        check.since_boot();
         check.unknown();
     }
     check.screen.finish()
@@ -134,6 +137,27 @@ impl Check<'_> {
         if explain && Limit::by_slug(&finding.limit).is_some() {
             self.labelled("more", Role::Command, &format!("tcproof explain {}", finding.limit));
         }
+    }
+
+    /// What one reading alone has of the past.
+    fn since_boot(&mut self) {
+        let all = &self.diagnosis.since_boot;
+        if all.is_empty() {
+            return;
+        }
+        let most = self.most(SINCE_BOOT);
+        let of = |row: &SinceBoot| {
+            let place = if self.diagnosis.namespaces > 1 { format!(" in {}", row.netns) } else { String::new() };
+            bind(&format!("{} {}{place}", row.reading, thousands(row.value)))
+        };
+        let mut rows: Vec<_> = all.iter().take(most).map(of).collect();
+        let left = all.len().saturating_sub(most);
+        if left > 0 {
+            rows.push(format!("{left} more (-v)"));
+        }
+        let text = format!("{}. When, one reading can't say, so nothing is judged by it.", rows.join(", "));
+        self.screen.row(&[Cell::new(Role::Heading, "SINCE BOOT", MARGIN + 2)], Role::Plain, &text);
+        self.screen.gap();
     }
 
     fn field(&mut self, label: &str, text: &str) {

@@ -248,9 +248,10 @@ pub(crate) struct CheckArgs {
     /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     pub(crate) root: PathBuf,
-    /// Judge a recording (tcproof record) instead: its last 5s, or those --at and --for say
+    /// Judge a recording (tcproof record) instead: its last 5s, or those --at and --for say; or a dump of others: a sosreport,
+    /// or what ss -peaonmi, nstat -az, netstat -s, sysctl -a printed and files of /proc/net (twice: the two ends of an interval)
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
-    pub(crate) from: Option<PathBuf>,
+    pub(crate) from: Vec<PathBuf>,
     /// With --from: the end of the window, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
     pub(crate) at: Option<At>,
@@ -631,9 +632,9 @@ pub(crate) struct PlanArgs {
     pub(crate) port: Option<u16>,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
-    /// Plan from what `check --json` saved, or from a recording (tcproof record), without watching
+    /// Plan from what `check --json` saved, from a recording (tcproof record), or from a dump of others, without watching
     #[arg(long, value_name = "FILE", conflicts_with_all = ["window", "port", "root"])]
-    pub(crate) from: Option<PathBuf>,
+    pub(crate) from: Vec<PathBuf>,
     /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
     pub(crate) at: Option<At>,
@@ -671,9 +672,10 @@ pub(crate) struct ReportArgs {
     pub(crate) port: Option<u16>,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
-    /// Report what `check --json` saved, or a recording (tcproof record): its last 5s, or those --at and --for say
+    /// Report what `check --json` saved, a recording (tcproof record): its last 5s, or those --at and --for say; or a dump of
+    /// others
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
-    pub(crate) from: Option<PathBuf>,
+    pub(crate) from: Vec<PathBuf>,
     /// With --from a recording: the end of the window, such as -3m (before its end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
     pub(crate) at: Option<At>,

@@ -171,9 +171,9 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
     let with_ebpf = |set| if set == READING { set | EBPF } else { set };
     let watching =
         |root: &Path, ebpf: ProbeArgs| if ebpf.may_load() { with_ebpf(reading(root)) } else { reading(root) };
-    let checking = |args: &CheckArgs| match args.from {
-        Some(_) => own(SEARCH | OPEN),
-        None => watching(&args.root, args.ebpf),
+    let checking = |args: &CheckArgs| match args.from[..] {
+        [_, ..] => own(SEARCH | OPEN),
+        [] => watching(&args.root, args.ebpf),
     };
     let Some(command) = &cli.command else { return Keep::Only(checking(&cli.check)) };
     Keep::Only(match command {
@@ -190,17 +190,17 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         Command::Sockets(args) if may_load(args) => with_ebpf(reading(&args.root)),
         Command::Sockets(args) => reading(&args.root),
         Command::Plan(args) => {
-            let observing = match args.from {
+            let observing = match args.from[..] {
                 // The file, and the namespaces that it names.
-                Some(_) => own(TRACE | SEARCH | OPEN),
-                None => watching(&args.root, args.ebpf),
+                [_, ..] => own(TRACE | SEARCH | OPEN),
+                [] => watching(&args.root, args.ebpf),
             };
             observing | if args.output.is_some() { own(FILES) } else { NONE }
         }
         Command::Report(args) => {
-            let observing = match args.from {
-                Some(_) => own(SEARCH | OPEN),
-                None => watching(&args.root, args.ebpf),
+            let observing = match args.from[..] {
+                [_, ..] => own(SEARCH | OPEN),
+                [] => watching(&args.root, args.ebpf),
             };
             observing | if args.output.is_some() { own(FILES) } else { NONE }
         }

@@ -294,6 +294,10 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
             longest,
             capacity(watch),
         ),
+        State::Near if interval.is_alone() => format!(
+            "the queue of {at} held {longest} of {} at the one look there is; whether it drops one look can't tell",
+            capacity(watch)
+        ),
         State::Near => {
             format!("the queue of {at} reached {} of {}, {full}; nothing dropped yet", longest, capacity(watch))
         }
@@ -313,6 +317,9 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
     };
     if let Reading::Present(drops) = watch.drops() {
         finding = finding.changed("SK_MEMINFO_DROPS", f64::from(drops), "packets", seconds);
+    }
+    if let (true, Reading::Present(drops)) = (interval.is_alone(), &watch.last.drops) {
+        finding = finding.standing("SK_MEMINFO_DROPS since it began to listen", f64::from(*drops), "packets");
     }
     for name in ["TcpExt.ListenOverflows", "TcpExt.ListenDrops"] {
         if let Reading::Present(growth) = ns.counter(name) {
@@ -400,6 +407,11 @@ fn cause(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> (&'static str, String) 
             siblings.len()
         );
         return ("listener-imbalance", why);
+    }
+    if ns.interval().is_alone() && watch.over_half_share() >= SLOW {
+        let why = "one look that finds a queue full finds most often an application that takes less than arrives, and \
+                   seldom a burst";
+        return ("application-slow", why.into());
     }
     if watch.over_half_share() >= SLOW {
         let rate = match accepted_per_second(ns, watch) {

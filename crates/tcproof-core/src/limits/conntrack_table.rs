@@ -37,7 +37,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, percent, unknown};
+use super::{Detected, Limit, no_owners, percent, so_far, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -188,7 +188,7 @@ fn table_full(ns: &NetnsChange<'_>, peak: u64, max: u64, dropped: u64) -> Option
             "entries without an answer yet are evicted first; when none is left, new connections are dropped".into(),
         ),
         (State::Near, 0) => (
-            format!("conntrack table of {name} at {entries}; nothing dropped yet"),
+            format!("conntrack table of {name} at {entries}; {}", so_far(seconds, "nothing dropped")),
             format!("{} more connections fill it", max.saturating_sub(peak)),
         ),
     };

@@ -270,6 +270,11 @@ pub(crate) fn raise_somaxconn(ns: &NetnsChange<'_>, who: &str, to: u32, formula:
     })
 }
 
+/// "nothing dropped yet", which one reading alone can't say.
+pub(crate) fn so_far(seconds: f64, nothing: &str) -> String {
+    if seconds > 0.0 { format!("{nothing} yet") } else { "whether it hurts, one reading can't tell".into() }
+}
+
 /// "nginx" or "nginx, pid 2113" or "the application", for sentences.
 pub(crate) fn whose(subject: &Subject) -> String {
     match subject.owners().first() {

@@ -36,7 +36,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, percent, unknown};
+use super::{Detected, Limit, no_owners, percent, so_far, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -171,7 +171,7 @@ impl Family {
             _ => "entries can't be read".into(),
         };
         match self.refused() {
-            0 => format!("{} neighbours: {level}; none refused yet", self.name),
+            0 => format!("{} neighbours: {level}; {}", self.name, so_far(seconds, "none refused")),
             refused => format!("{refused} new {} neighbours refused in {seconds:.1} s; {level}", self.name),
         }
     }

@@ -42,7 +42,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, percent, unknown};
+use super::{Detected, Limit, no_owners, percent, so_far, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -228,7 +228,7 @@ fn limit_finding(interval: &Interval, orphans: &Orphans, state: State, aborts: u
     let held = format!("{used} of {max} orphaned connections ({} %)", percent(orphans.share()));
     let summary = match state {
         State::Limiting => format!("{aborts} connections reset in {seconds:.1} s for want of room: {held}"),
-        State::Near => format!("{held}; nothing is reset yet"),
+        State::Near => format!("{held}; {}", so_far(seconds, "nothing is reset")),
     };
     let (confidence, mut because) = match state {
         State::Limiting if used > max => (Confidence::Proven, "there are more orphans than allowed".into()),

@@ -44,7 +44,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, percent, unknown};
+use super::{Detected, Limit, no_owners, percent, so_far, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::{Absent, Reading};
@@ -263,7 +263,7 @@ fn finding(interval: &Interval, seen: &Seen, state: State, cause: &str, confiden
             };
             format!("{lost} for want of memory in {seconds:.1} s; {held}")
         }
-        (State::Near, true) => format!("{held}; nothing dropped yet"),
+        (State::Near, true) => format!("{held}; {}", so_far(seconds, "nothing dropped")),
         (State::Near, false) => format!("{held}: {} % of the way", percent(seen.share().unwrap_or(0.0))),
     };
     let because = match cause {

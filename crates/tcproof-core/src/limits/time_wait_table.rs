@@ -37,7 +37,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Detected, Limit, no_owners, percent, unknown};
+use super::{Detected, Limit, no_owners, percent, so_far, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject, Unknown};
 use crate::interval::{Interval, NetnsChange};
 use crate::reading::Absent;
@@ -159,7 +159,11 @@ fn finding(ns: &NetnsChange<'_>, table: &Table, overflow: u64) -> Finding {
     let held = format!("{} of {} TIME_WAIT sockets", table.used, table.max);
     let (summary, mut because) = match overflow {
         0 => (
-            format!("{held} are in the table ({} %); none closed without one yet", percent(table.share())),
+            format!(
+                "{held} are in the table ({} %); {}",
+                percent(table.share()),
+                so_far(seconds, "none closed without one")
+            ),
             "the next closes go without TIME_WAIT: nothing fails, but old segments may reach new connections"
                 .to_string(),
         ),

@@ -7,21 +7,28 @@ use std::time::Duration;
 use tcproof_core::{Interval, Verdict, diagnose};
 use tcproof_host::{Options, Probes, Progress, allow_many_files, observe};
 
-use super::{Exit, print, recording, style};
+use super::source::{self, Source};
+use super::{Exit, dump, print, recording, style};
 use crate::cli::{CheckArgs, FailOn, OutputArgs};
 use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let (interval, place) = match &args.from {
-        Some(file) => {
+    let (interval, place, said) = match Source::of(&args.from, args.at, &args.netns)? {
+        Some(Source::Recording(file)) => {
             let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
-            (interval, Some(place))
+            let said = tcproof_report::record::header(&place, interval.window());
+            (interval, Some(place), Some(said))
         }
+        Some(Source::Dumps(files)) => {
+            let dump::Dumped { interval, said } = dump::read(files)?;
+            (interval, None, Some(said))
+        }
+        Some(Source::Saved(file)) => return Err(source::nothing(file)),
         None => {
             let (root, scope) = (args.root.clone(), args.netns.clone());
             let options = Options { root, window: args.window, scope, ports: false };
-            (watch(&options, &mut *args.ebpf.last_probes(), !args.quiet && !output.json())?, None)
+            (watch(&options, &mut *args.ebpf.last_probes(), !args.quiet && !output.json())?, None, None)
         }
     };
     privileges::drop_all()?;
@@ -30,7 +37,6 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         diagnosis.keep_port(port);
     }
     // On the screen it is the first line; whoever takes JSON, or one line, has it beside that.
-    let said = place.as_ref().map(|place| tcproof_report::record::header(place, interval.window()));
     if let Some(said) = said.as_ref().filter(|_| output.json() || args.quiet) {
         say!("tcproof: {said}");
     }

@@ -15,6 +15,7 @@ mod change_report;
 pub(crate) mod check;
 pub(crate) mod confirm;
 pub(crate) mod doctor;
+mod dump;
 pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod journal;
@@ -30,6 +31,7 @@ mod recording;
 pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod sockets;
+mod source;
 pub(crate) mod undo;
 pub(crate) mod verify;
 

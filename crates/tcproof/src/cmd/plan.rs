@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
@@ -14,18 +14,17 @@ use tcproof_host::{Options, Root, Scope};
 use tcproof_report::{json, plan as report, sanitize};
 
 use super::check::watch;
-use super::{Exit, print, read, recording, shown, style};
+use super::source::Source;
+use super::{Exit, dump, print, read, recording, shown, style};
 use crate::cli::{Format, OutputArgs, PlanArgs};
 use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let found = match &args.from {
-        Some(file) if recording::is_recording(file) => recorded(file, args)?,
-        Some(file) => {
-            recording::refuse_options(file, args.at, &args.netns)?;
-            saved(file)?
-        }
+    let found = match Source::of(&args.from, args.at, &args.netns)? {
+        Some(Source::Recording(file)) => recorded(file, args)?,
+        Some(Source::Dumps(files)) => dumped(files)?,
+        Some(Source::Saved(file)) => saved(file)?,
         None => watched(args, output)?,
     };
     match args.output {
@@ -113,6 +112,13 @@ fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
     let diagnosis = diagnose(&interval);
     let namespaces = namespaces_of(&diagnosis.host.name)?;
     Ok(Found::of(diagnosis, namespaces))
+}
+
+fn dumped(files: &[PathBuf]) -> anyhow::Result<Found> {
+    let dump::Dumped { interval, said } = dump::read(files)?;
+    say!("tcproof: {said}");
+    // On this host or another one: a dump's namespaces have no numbers of their own.
+    Ok(Found::of(diagnose(&interval), None))
 }
 
 /// The namespaces that were watched, by name.

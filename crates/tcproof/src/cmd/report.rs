@@ -1,7 +1,7 @@
 //! `tcproof report`: watch, or read what was kept, and write it down for people who were not there.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
@@ -12,7 +12,8 @@ use tcproof_report::report::{self, Report};
 use tcproof_report::{json, sanitize};
 
 use super::check::watch;
-use super::{Exit, plan, print, read, recording, shown};
+use super::source::Source;
+use super::{Exit, dump, plan, print, read, recording, shown};
 use crate::cli::{FailOn, Format, OutputArgs, ReportArgs};
 use crate::privileges;
 
@@ -27,12 +28,10 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
     // Before anybody waits for it.
     let is_seen = args.output.is_none() && !is_markdown && std::io::stdout().is_terminal();
     ensure!(!is_seen, "HTML is for a browser: name a file with -o report.html, or ask for --format md");
-    let mut found = match &args.from {
-        Some(file) if recording::is_recording(file) => recorded(file, args)?,
-        Some(file) => {
-            recording::refuse_options(file, args.at, &args.netns)?;
-            saved(file)?
-        }
+    let mut found = match Source::of(&args.from, args.at, &args.netns)? {
+        Some(Source::Recording(file)) => recorded(file, args)?,
+        Some(Source::Dumps(files)) => dumped(files)?,
+        Some(Source::Saved(file)) => saved(file)?,
         None => watched(args)?,
     };
     match args.output {
@@ -91,6 +90,11 @@ fn recorded(file: &Path, args: &ReportArgs) -> anyhow::Result<Found> {
     let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
     let source = Some(tcproof_report::record::header(&place, interval.window()));
     Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, place: Some(place), is_live: false })
+}
+
+fn dumped(files: &[PathBuf]) -> anyhow::Result<Found> {
+    let dump::Dumped { interval, said } = dump::read(files)?;
+    Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source: Some(said), place: None, is_live: false })
 }
 
 fn saved(file: &Path) -> anyhow::Result<Found> {
