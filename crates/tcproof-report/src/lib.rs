@@ -17,6 +17,7 @@ mod sanitize;
 pub mod sockets;
 pub mod states;
 pub mod text;
+pub mod top;
 pub mod trace;
 pub mod verify;
 
@@ -24,7 +25,7 @@ pub mod verify;
 mod examples;
 
 pub use layout::Style;
-pub use sanitize::sanitize;
+pub use sanitize::{ascii, sanitize};
 
 use tcproof_core::limits::Limit;
 

@@ -183,6 +183,13 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         // Where it listens the caller says.
         Command::Serve(_) => READING | own(BIND),
         Command::Check(args) => checking(args),
+        Command::Top(args) => {
+            if args.from.is_some() {
+                own(SEARCH | OPEN)
+            } else {
+                READING
+            }
+        }
         Command::Path(args) => reading(&args.root),
         Command::Explain(args) => reading(&args.root),
         Command::Doctor(args) => with_ebpf(reading(&args.root)),

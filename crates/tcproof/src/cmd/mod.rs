@@ -27,6 +27,7 @@ mod recording;
 pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod sockets;
+pub(crate) mod top;
 pub(crate) mod undo;
 pub(crate) mod verify;
 

@@ -1,0 +1,1 @@
+//! Frames at several sizes.
