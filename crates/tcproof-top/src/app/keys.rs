@@ -169,7 +169,7 @@ impl App {
     pub(super) fn explain(&mut self, topic: String) {
         match crate::detail::explain(&topic, self.seen.as_ref(), &self.style()) {
             Ok(_) => self.open(What::Topic(topic)),
-            Err(why) => self.message = Some(crate::panes::clean(&why, self.look)),
+            Err(why) => self.message = Some(why),
         }
     }
 

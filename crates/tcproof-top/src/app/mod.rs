@@ -192,7 +192,7 @@ impl App {
                 None
             }
             Event::Said(text) => {
-                self.message = Some(crate::panes::clean(&text, self.look));
+                self.message = Some(text);
                 None
             }
             Event::Stop | Event::Gone => Some(Effect::Quit),

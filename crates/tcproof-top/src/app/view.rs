@@ -5,7 +5,7 @@ use tcproof_report::text;
 use super::keys::keys;
 use super::{App, What};
 use crate::detail;
-use crate::draw::layout;
+use crate::draw::{graph_rows, layout};
 use crate::panes::{Pane, Table, headroom};
 
 /// Rows of the headroom beside the verdict.
@@ -63,7 +63,11 @@ impl App {
         let body = layout(self.size.0, self.size.1).body;
         let height = usize::from(body.height);
         if let Some(page) = self.pages.last_mut() {
-            page.top = page.top.min(self.shown.lines.len().saturating_sub(height));
+            let lines = self.shown.lines.len();
+            let graph = self.shown.graph.as_ref().map_or(0, |_| usize::from(graph_rows(body.height)));
+            // What the graph hides is seen once it is scrolled away.
+            let last = lines.saturating_sub(height).max(usize::from(graph > 0 && lines + graph > height));
+            page.top = page.top.min(last);
             return;
         }
         let place = &mut self.places[self.pane.at()];

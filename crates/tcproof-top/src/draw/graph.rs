@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(graph(&values, 1.0, (3, 1), false), [".:#"]);
         assert_eq!(graph(&values, 1.0, (5, 1), true), ["  ⣀⡄⣾"]);
         assert_eq!(graph(&values, 1.0, (1, 2), true), ["⣼", "⣿"]);
-        assert_eq!(graph(&values[..5], 1.0, (3, 1), true), ["⢀⣠⢠"]);
+        assert_eq!(graph(&values[..5], 1.0, (3, 1), true), ["⢀⣠⢰"]);
         assert_eq!(graph(&[], 1.0, (2, 1), true), ["  "]);
     }
 

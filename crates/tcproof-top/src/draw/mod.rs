@@ -75,6 +75,11 @@ fn tab_name(pane: Pane, width: u16) -> &'static str {
     }
 }
 
+/// Rows that a graph takes above a text, with the gap below it; none where the body is too low for both.
+pub(crate) fn graph_rows(body: u16) -> u16 {
+    if body >= GRAPH * 3 { GRAPH + 2 } else { 0 }
+}
+
 /// Draws the state there, and nowhere else.
 pub fn frame(app: &App, area: Rect, buffer: &mut Buffer) {
     let area = area.intersection(buffer.area);
@@ -236,19 +241,15 @@ impl Draw<'_> {
             let right = Rect { x, width: area.width.saturating_sub(x), ..area };
             self.table(right, beside, 0, None, None);
         }
-        let mut top = match self.app.pages.last() {
+        let top = match self.app.pages.last() {
             Some(page) => page.top,
             None => self.app.place().top,
         };
-        if let Some(graph) = shown.graph.as_ref().filter(|_| area.height >= GRAPH * 3) {
-            // It scrolls away with the text.
-            let rows = GRAPH + 2;
-            let hidden = u16::try_from(top).unwrap_or(u16::MAX);
-            if hidden == 0 {
-                self.large_graph(Rect { height: GRAPH + 1, ..area }, graph);
-                text = Rect { y: area.y + rows, height: area.height - rows, ..text };
-            }
-            top = usize::from(hidden);
+        let rows = graph_rows(area.height);
+        // It goes as soon as the text is scrolled.
+        if let Some(graph) = shown.graph.as_ref().filter(|_| rows > 0 && top == 0) {
+            self.large_graph(Rect { height: GRAPH, ..area }, graph);
+            text = Rect { y: area.y + rows, height: area.height - rows, ..text };
         }
         self.lines(text, &shown.lines, top);
     }
@@ -283,7 +284,7 @@ impl Draw<'_> {
         };
         let label = u16::try_from(unit.len()).unwrap_or(0) + 1;
         let width = area.width.saturating_sub(label + 1).min(WIDEST);
-        let rows = graph::graph(values, most, (usize::from(width), usize::from(area.height - 1)), self.look.unicode);
+        let rows = graph::graph(values, most, (usize::from(width), usize::from(area.height)), self.look.unicode);
         self.put(area.x, area.y, label, &unit, self.style(Tone::Label));
         let style = self.style(Tone::Command);
         for (y, row) in (area.y..).zip(rows) {
@@ -311,7 +312,7 @@ impl Draw<'_> {
         let room = area.width.saturating_sub(u16::try_from(text_columns(&at)).unwrap_or(0) + 1);
         self.put_right(area.right(), area.y, &at, self.style(Tone::Label));
         match &app.message {
-            Some(message) => self.put_cut(0, area.y, room, message, self.style(Tone::Near)),
+            Some(message) => self.put_cut(0, area.y, room, &clean(message, self.look), self.style(Tone::Near)),
             None => self.put_cut(0, area.y, room, &self.hints(), self.style(Tone::Label)),
         };
     }
@@ -320,20 +321,20 @@ impl Draw<'_> {
         let app = self.app;
         let mut hints = Vec::new();
         if app.pages.is_empty() {
-            hints.push("Enter opens".to_string());
+            hints.push("Enter open".to_string());
             if app.shown.table.is_some() {
                 let filter = &app.place().filter;
-                hints.push(if filter.is_empty() { "/ filters".into() } else { format!("/{filter}: Esc shows all") });
-                hints.push("s sorts".into());
+                hints.push(if filter.is_empty() { "/ filter".into() } else { format!("/{filter}: Esc shows all") });
+                hints.push("s sort".into());
             }
         } else {
-            hints.push("Esc goes back".into());
+            hints.push("Esc back".into());
         }
         if app.replay.is_some() {
-            hints.push("Space plays".into());
+            hints.push("Space play".into());
             hints.push("[ ] { } move".into());
         }
-        hints.extend(["e explains", "p plan", "? keys", "q quits"].map(Into::into));
+        hints.extend(["e explain", "p plan", "? keys", "q quit"].map(Into::into));
         clean(&hints.join(" · "), self.look)
     }
 

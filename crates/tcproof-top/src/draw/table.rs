@@ -40,7 +40,11 @@ impl Draw<'_> {
         let visible = &visible[..visible.len().min(usize::from(area.height) - 1)];
         let natural = |at: usize| {
             let cells = visible.iter().filter_map(|row| row.cells.get(at)).map(columns_of);
-            cells.max().unwrap_or(0).max(text_columns(&head(&table.columns[at], at, sort, true)))
+            match cells.max().unwrap_or(0) {
+                // Nothing stands in it.
+                0 if table.columns[at].spare > 0 => 0,
+                widest => widest.max(text_columns(&head(&table.columns[at], at, sort, true))),
+            }
         };
         let natural: Vec<u16> =
             (0..table.columns.len()).map(|at| u16::try_from(natural(at)).unwrap_or(u16::MAX)).collect();
@@ -139,14 +143,15 @@ fn widths(columns: &[Column], natural: &[u16], room: u16) -> Vec<u16> {
         let used = widths.iter().filter(|width| **width > 0);
         used.fold(0, |sum: u16, width| sum.saturating_add(width.saturating_add(GAP))).saturating_sub(GAP)
     };
-    // The last text that takes what is left may be narrow.
+    // The last text takes what is left; it may be narrow, and the others may be cut a good deal before a column goes.
     let flexible = columns.iter().rposition(|column| column.most == u16::MAX);
     let least = |widths: &[u16]| {
-        let mut widths = widths.to_vec();
-        if let Some(at) = flexible {
-            widths[at] = widths[at].min(NARROW);
-        }
-        taken(&widths)
+        let cut = |(at, width): (usize, &u16)| match columns[at] {
+            Column { is_number: false, most, .. } if Some(at) != flexible => (*width).min(NARROW.max(most / 3)),
+            Column { is_number: false, .. } => (*width).min(NARROW),
+            _ => *width,
+        };
+        taken(&widths.iter().enumerate().map(cut).collect::<Vec<_>>())
     };
     while least(&widths) > room {
         let spare = (0..columns.len()).filter(|at| widths[*at] > 0 && columns[*at].spare > 0);
@@ -155,14 +160,15 @@ fn widths(columns: &[Column], natural: &[u16], room: u16) -> Vec<u16> {
             None => break,
         }
     }
-    // The last text gives way first, then the widest.
+    // The last text gives way first, then those that may be the widest, then whatever is.
     if let Some(at) = flexible {
         let over = taken(&widths).saturating_sub(room);
         widths[at] = widths[at].saturating_sub(over).max(widths[at].min(NARROW));
     }
     while taken(&widths) > room {
         let texts = (0..columns.len()).filter(|at| !columns[*at].is_number && widths[*at] > 1);
-        let Some(widest) = texts.max_by_key(|at| widths[*at]) else { break };
+        let rank = |at: &usize| (if widths[*at] > NARROW { columns[*at].most } else { 0 }, widths[*at]);
+        let Some(widest) = texts.max_by_key(rank) else { break };
         widths[widest] -= 1;
     }
     if let Some(at) = flexible.filter(|at| widths[*at] > 0) {
@@ -189,8 +195,9 @@ mod tests {
         for (room, wanted) in [
             (100, vec![20, 5, 6, 63]),
             (60, vec![20, 5, 6, 23]),
-            (45, vec![20, 0, 6, 15]),
-            (40, vec![20, 0, 0, 18]),
+            (45, vec![16, 5, 6, 12]),
+            (40, vec![18, 0, 6, 12]),
+            (30, vec![16, 0, 0, 12]),
             (20, vec![9, 0, 0, 9]),
         ] {
             assert_eq!(widths(COLUMNS, &[30, 5, 6, 50], room), wanted, "{room}");

@@ -1,7 +1,10 @@
 //! The kernel's counters that moved in the last minute, those that rose last first.
 
+use std::cmp::Reverse;
+
 use tcproof_core::Interval;
-use tcproof_core::counters::by_name;
+use tcproof_core::counters::{Kind, by_name};
+use tcproof_core::limits::LIMITS;
 
 use super::{Cell, Column, Row, Table, thousands};
 use crate::seen::{Past, Seen, counter_of};
@@ -31,9 +34,12 @@ pub(super) fn table(seen: &Seen, past: &Past) -> Table {
             if grown == 0 && since.is_none() {
                 continue;
             }
+            let known = by_name(name);
+            if known.is_some_and(|known| known.kind == Kind::Gauge) {
+                continue;
+            }
             let rate = grown as f64 / seconds(interval);
             let since = since.unwrap_or(0);
-            let known = by_name(name);
             let row = Row {
                 id: key.clone(),
                 state: None,
@@ -52,8 +58,12 @@ pub(super) fn table(seen: &Seen, past: &Past) -> Table {
             rows.push((since, rate, row));
         }
     }
-    // Within a few seconds they rose together, and then the busiest is no news: those that rarely move come first.
-    rows.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)).then_with(|| a.2.id.cmp(&b.2.id)));
+    // Those that a limit is judged by are what one looks for; how many packets came is no news.
+    let is_read = |row: &Row| {
+        let name = row.topic.as_deref().unwrap_or_default();
+        LIMITS.iter().any(|limit| limit.reads.contains(&name))
+    };
+    rows.sort_by_cached_key(|(since, rate, row)| (*since, !is_read(row), Reverse(*rate as u64), row.id.clone()));
     Table { columns: COLUMNS, rows: rows.into_iter().map(|(.., row)| row).collect(), empty: "no counter moves".into() }
 }
 

@@ -7,10 +7,10 @@ use crate::seen::{Seen, share_of};
 
 static COLUMNS: &[Column] = &[
     Column::text("limit", 20),
-    Column::text("", 12),
+    Column::text("", 12).spare(3),
     Column::number("share"),
     Column::text("whose", 60),
-    Column::number("used"),
+    Column::number("used").spare(1),
     Column::text("unit", 12).spare(2),
     Column::graph(u16::MAX),
 ];
