@@ -1,6 +1,7 @@
 //! The loop: wait for something, change the state, draw it.
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use crate::app::App;
 use crate::event::{Effect, Event, Go};
@@ -25,15 +26,22 @@ pub enum End {
     Gone,
 }
 
+/// How often it is drawn at least: where no signal says that the terminal is gone, the next write does.
+const AT_LEAST: Duration = Duration::from_secs(2);
+
 /// Shows what comes, until somebody ends it or the terminal is gone. It sleeps until something happens.
 pub fn run(app: &mut App, screen: &mut Screen, events: &Receiver<Event>, source: &mut dyn Source) -> End {
     loop {
         if screen.draw(app).is_err() {
             return End::Gone;
         }
-        let Ok(event) = events.recv() else { return End::Gone };
+        let first = match events.recv_timeout(AT_LEAST) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return End::Gone,
+        };
         // All that waits goes into one frame.
-        for event in std::iter::once(event).chain(events.try_iter()) {
+        for event in first.into_iter().chain(events.try_iter()) {
             let is_gone = matches!(event, Event::Gone);
             let done = match app.update(event) {
                 Some(Effect::Quit) => return if is_gone { End::Gone } else { End::Asked },

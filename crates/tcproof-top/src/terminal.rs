@@ -1,6 +1,7 @@
 //! The terminal: what is drawn on it, and what comes from it.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::sync::Once;
 use std::sync::mpsc::SyncSender;
 
@@ -22,7 +23,8 @@ const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 /// A terminal that is ours until it is dropped.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Its own drop would complain on stderr, which is the terminal that is gone: `eprintln!` then panics.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
     size: (u16, u16),
 }
 
@@ -41,7 +43,7 @@ impl Screen {
         let viewport = Viewport::Fixed(Rect::new(0, 0, width, height));
         let terminal = entered.and_then(|()| Terminal::with_options(backend, TerminalOptions { viewport }));
         match terminal {
-            Ok(terminal) => Ok(Self { terminal, size: (width, height) }),
+            Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal), size: (width, height) }),
             Err(error) => {
                 give_back();
                 Err(error)

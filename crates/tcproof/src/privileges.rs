@@ -333,6 +333,9 @@ mod tests {
         assert_eq!(of("record -o f", true), Keep::Only(READING));
         assert_eq!(of("record -o f", false), Keep::Only(READING | FILES));
         assert_eq!(of("serve", true), Keep::Only(READING));
+        assert_eq!(of("top", true), Keep::Only(READING));
+        assert_eq!(of("top --from f", true), Keep::Only(NONE));
+        assert_eq!(of("top --from f", false), Keep::Only(SEARCH | OPEN));
         assert_eq!(of("serve", false), Keep::Only(READING | BIND));
         assert_eq!(of("verify p -- true", true), Keep::OnlyHere(NONE));
         assert_eq!(of("lint --fix", false), Keep::Only(FILES));
