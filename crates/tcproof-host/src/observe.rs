@@ -123,14 +123,14 @@ impl Watcher {
         self.watch.sample_every = every.max(SAMPLE_EVERY);
     }
 
-    /// Whether the use of ephemeral ports is read from the next window on: see [`Options::ports`].
-    pub fn read_ports(&mut self, wanted: bool) {
-        self.ports = wanted;
-    }
-
     /// Ends a window early once this is set.
     pub fn stop_on(&mut self, stop: Arc<AtomicBool>) {
         self.watch.stop = Some(stop);
+    }
+
+    /// Whether the use of ephemeral ports is read from the next window on: see [`Options::ports`].
+    pub fn read_ports(&mut self, wanted: bool) {
+        self.ports = wanted;
     }
 
     /// Watches for the window.

@@ -146,6 +146,24 @@ fn flow(local: &str, remote: &str, cookie: u64, bytes_a_second: u64, at: u64) ->
     FlowWatch { flow, samples: samples.collect(), gone: false }
 }
 
+/// The second that begins then, on a host whose names mean no good.
+pub(crate) fn hostile(at: u64, name: &str) -> Step {
+    let mut step = second(at);
+    for end in [&mut step.interval.before, &mut step.interval.after] {
+        end.host.name = name.into();
+        end.host.kernel = name.into();
+        for process in end.processes.values_mut() {
+            process.comm = name.into();
+            process.cgroup = Reading::Present(format!("/system.slice/{name}.service"));
+        }
+        for ns in end.namespaces.values_mut() {
+            ns.name = name.into();
+            ns.counters.insert(format!("TcpExt.{name}"), end.at.as_secs());
+        }
+    }
+    step
+}
+
 /// The second that begins then.
 pub(crate) fn second(at: u64) -> Step {
     let (before, after) = (snapshot(at), snapshot(at + 1));

@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 
-use crate::examples::second;
+use crate::examples::{hostile, second};
 use crate::{App, Effect, Event, Go, Key, Look, Options, Step, frame};
 
 const LOOK: Look = Look { unicode: true, color: false };
@@ -53,8 +53,9 @@ fn shows(app: &App) -> String {
 
 #[test]
 fn panes_at_80_columns() {
+    let hurt = hurt((80, 24), 8);
     for (number, pane) in (1..).zip(crate::Pane::ALL) {
-        let mut app = hurt((80, 24), 8);
+        let mut app = hurt.clone();
         press(&mut app, &number.to_string());
         insta::assert_snapshot!(format!("80x24-{}", pane.name().to_lowercase()), shows(&app));
     }
@@ -62,8 +63,9 @@ fn panes_at_80_columns() {
 
 #[test]
 fn panes_at_160_columns() {
+    let hurt = hurt((160, 50), 80);
     for (number, pane) in (1..).zip(crate::Pane::ALL) {
-        let mut app = hurt((160, 50), 80);
+        let mut app = hurt.clone();
         press(&mut app, &number.to_string());
         insta::assert_snapshot!(format!("160x50-{}", pane.name().to_lowercase()), shows(&app));
     }
@@ -250,9 +252,11 @@ fn the_mouse_shows_chooses_and_opens() {
 
 #[test]
 fn every_line_of_what_is_opened_can_be_reached() {
+    let mut hurt = hurt((80, 24), 8);
+    press(&mut hurt, "2\n");
     for height in 12..40 {
-        let mut app = hurt((80, height), 8);
-        press(&mut app, "2\n");
+        let mut app = hurt.clone();
+        app.update(Event::Resize { width: 80, height });
         let all = app.shown.lines.len();
         let seen: std::collections::BTreeSet<String> = (0..=all)
             .flat_map(|_| {
@@ -293,6 +297,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(|down| Event::Wheel { down }),
         2 => (0..220_u16, 0..70_u16).prop_map(|(width, height)| Event::Resize { width, height }),
         2 => (0..40_u64).prop_map(|at| Event::Step(Box::new(second(at)))),
+        2 => (0..40_u64, any::<String>()).prop_map(|(at, name)| Event::Step(Box::new(hostile(at, &name)))),
         1 => Just(Event::Jump),
         1 => Just(Event::Ended),
         1 => any::<String>().prop_map(Event::Said),
@@ -324,7 +329,8 @@ proptest! {
                 let (x, y) = (at as u16 % 200, at as u16 / 200);
                 let is_inside = inside.contains(ratatui::layout::Position { x, y });
                 prop_assert!(is_inside || cell.symbol() == "#", "{x},{y}: {:?}", cell.symbol());
-                prop_assert!(!cell.symbol().chars().any(char::is_control), "{x},{y}: {:?}", cell.symbol());
+                let is_odd = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || (!unicode && !c.is_ascii());
+                prop_assert!(!cell.symbol().chars().any(is_odd), "{x},{y}: {:?}", cell.symbol());
             }
             let _ = drawn(&app);
         }

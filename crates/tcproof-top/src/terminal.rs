@@ -21,6 +21,9 @@ use crate::event::{Event, Key};
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
+/// As a program of Rust's ends that panics.
+const PANICKED: i32 = 101;
+
 /// A terminal that is ours until it is dropped.
 pub struct Screen {
     /// Its own drop would complain on stderr, which is the terminal that is gone: `eprintln!` then panics.
@@ -86,6 +89,8 @@ fn give_back_on_panic() {
         std::panic::set_hook(Box::new(move |info| {
             give_back();
             before(info);
+            // Whichever thread it was: the others would go on drawing over the message, of what is no longer watched.
+            std::process::exit(PANICKED);
         }));
     });
 }

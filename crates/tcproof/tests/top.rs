@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -84,6 +84,17 @@ impl Terminal {
         }
     }
 
+    /// The same between two frames.
+    fn settled(&self, text: &str) -> String {
+        loop {
+            let shown = self.wait_for(&[text]);
+            sleep(Duration::from_millis(150));
+            if shown == self.shows() {
+                return shown;
+            }
+        }
+    }
+
     fn pid(&self) -> Pid {
         let pid = String::from_utf8(self.tmux(&["list-panes", "-F", "#{pane_pid}"]).stdout).unwrap();
         Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
@@ -108,33 +119,6 @@ impl Full {
         rustix::net::listen(&listener, 1).unwrap();
         let at = listener.local_addr().unwrap();
         Self { listener, _waiting: (0..2).map(|_| TcpStream::connect(at).unwrap()).collect() }
-    }
-
-    /// As one sees them in the wild: port and program have names.
-    fn named() -> Self {
-        fs::write("/proc/self/comm", "api-server").unwrap();
-        let listener = TcpListener::bind("0.0.0.0:8080").unwrap();
-        rustix::net::listen(&listener, 128).unwrap();
-        Self { listener, _waiting: Vec::new() }
-    }
-
-    /// Clients that come as long as this process lives, and a server that takes a few of them.
-    fn knock_on(&self) -> std::thread::JoinHandle<()> {
-        let listener = self.listener.try_clone().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], self.at().port()));
-        let knock = move || {
-            let mut waiting = std::collections::VecDeque::new();
-            loop {
-                for _ in 0..12 {
-                    waiting.push_back(knock_at(&address));
-                }
-                waiting.drain(..waiting.len().saturating_sub(1_200));
-                let _ = listener.accept();
-                sleep(Duration::from_millis(50));
-            }
-        };
-        // It is in the namespace of the thread that makes it.
-        std::thread::spawn(knock)
     }
 
     fn at(&self) -> SocketAddr {
@@ -298,42 +282,80 @@ fn a_recording_is_moved_in_and_played() {
 /// Size and key of each capture in the documentation.
 const CAPTURES: [(u16, u16, &str); 4] = [(80, 24, "1"), (80, 24, "3"), (80, 24, "7"), (160, 50, "1")];
 
-/// With `TCPROOF_CAPTURES` set, and as root, it writes them.
+/// Tells the test below to write them, as root; and a process of its own to be the server on them.
+const WRITES: &str = "TCPROOF_CAPTURES";
+
 #[test]
 fn the_captures_in_the_documentation_are_of_this_build() {
-    inside("the_captures_in_the_documentation", || {
+    let wanted = std::env::var(WRITES).unwrap_or_default();
+    if wanted == "serve" {
+        serve_slowly();
+    }
+    inside("the_captures_in_the_documentation", move || {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/top.md");
-        let is_written = std::env::var_os("TCPROOF_CAPTURES").is_some();
         let mut page = fs::read_to_string(path).unwrap();
-        let full = if is_written { Full::named() } else { Full::new() };
-        let _knocking = is_written.then(|| full.knock_on());
-        let terminals = CAPTURES.map(|(width, height, _)| {
-            Terminal::start(width, height, &format!("{TCPROOF} top --netns {}", here()))
-        });
+        let is_written = !wanted.is_empty();
+        let mut server = is_written.then(server);
+        let netns = server.as_ref().map_or_else(here, |server| server.id().to_string());
+        let terminals = CAPTURES
+            .map(|(width, height, _)| Terminal::start(width, height, &format!("{TCPROOF} top --netns {netns}")));
+        if is_written {
+            // For something to be seen of the last minutes.
+            sleep(Duration::from_secs(40));
+        }
         for ((width, height, key), terminal) in CAPTURES.into_iter().zip(terminals) {
-            terminal.wait_for(&[if is_written { "live · 5 s" } else { "live · " }]);
+            terminal.wait_for(&["live · "]);
             terminal.press(&[key]);
-            let shown = terminal.wait_for(&[&format!("▸{key} ")]);
+            let shown = terminal.settled(&format!("▸{key} "));
             let start = format!("<!-- {width}x{height} {key} -->\n```text\n");
             let from = page.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
             let to = from + page[from..].find("\n```").unwrap();
+            let lines: Vec<_> = shown.lines().map(str::trim_end).collect();
             if is_written {
-                let lines: Vec<_> = shown.lines().map(str::trim_end).collect();
                 page.replace_range(from..to, &lines.join("\n"));
                 continue;
             }
             // What is in between is another host's.
-            let ends = |text: &str| {
-                let lines: Vec<_> = text.lines().map(str::trim_end).collect();
-                let hints = lines.last().unwrap().split("   ").next().unwrap().to_string();
-                (lines[0].to_string(), hints, lines.len())
+            let ends = |lines: &[&str]| {
+                let hints = lines.last().and_then(|line| line.split("   ").next()).map(ToString::to_string);
+                (lines.first().map(ToString::to_string), hints, lines.len())
             };
-            assert_eq!(ends(&page[from..to]), ends(&shown), "TCPROOF_CAPTURES=1 as root writes them anew");
+            let known: Vec<_> = page[from..to].lines().collect();
+            assert_eq!(ends(&known), ends(&lines), "{WRITES}=1 as root writes them anew");
         }
-        if is_written {
+        if let Some(server) = &mut server {
+            let _ = server.kill();
+            let _ = server.wait();
             fs::write(path, page).unwrap();
         }
     });
+}
+
+/// A process, so that it can be found and has a name.
+fn server() -> Child {
+    let mut server = Command::new(std::env::current_exe().unwrap());
+    server.args(["--exact", "the_captures_in_the_documentation_are_of_this_build"]).env(WRITES, "serve");
+    server.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Takes twenty connections a second, while in turns far more come.
+fn serve_slowly() -> ! {
+    fs::write("/proc/self/comm", "api-server").unwrap();
+    let listener = TcpListener::bind("0.0.0.0:8080").unwrap();
+    rustix::net::listen(&listener, 128).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let begun = Instant::now();
+    let mut clients = std::collections::VecDeque::new();
+    loop {
+        let many = if begun.elapsed().as_secs() % 15 < 8 { 12 } else { 0 };
+        clients.extend((0..many).map(|_| knock_at(&address)));
+        clients.drain(..clients.len().saturating_sub(300));
+        for _ in 0..=usize::from(many == 0) * 10 {
+            let _ = listener.accept();
+        }
+        sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -124,13 +124,19 @@ pub(crate) struct Replay {
 const TYPED: usize = 200;
 /// Pages over each other.
 const PAGES: usize = 16;
+/// Columns and rows that are drawn: a terminal may say anything of itself.
+const LARGEST: (u16, u16) = (1_000, 500);
+
+fn within(width: u16, height: u16) -> (u16, u16) {
+    (width.min(LARGEST.0), height.min(LARGEST.1))
+}
 
 impl App {
     /// Before anything was seen.
     pub fn new(options: Options, width: u16, height: u16) -> Self {
         let mut app = Self {
             look: options.look,
-            size: (width, height),
+            size: within(width, height),
             pane: Pane::Verdict,
             places: Default::default(),
             pages: Vec::new(),
@@ -165,7 +171,7 @@ impl App {
                 None
             }
             Event::Resize { width, height } => {
-                self.size = (width, height);
+                self.size = within(width, height);
                 None
             }
             Event::Step(step) => {

@@ -40,6 +40,9 @@ pub(crate) fn run(args: &TopArgs, output: &OutputArgs) -> anyhow::Result<ExitCod
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         wrong("top needs a terminal for its input and output: tcproof check prints the same verdict once");
     }
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        wrong("top moves the cursor, which a terminal of TERM=dumb can't: tcproof check prints the same verdict once");
+    }
     let style = style(output, false, false);
     let look = Look { unicode: style.unicode && !args.ascii, color: style.color };
     let (to, from) = sync_channel(WAITING);
