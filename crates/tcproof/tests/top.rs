@@ -258,7 +258,7 @@ fn a_recording_is_moved_in_and_played() {
         let file = file.to_str().unwrap();
         let full = Full::new();
         let mut record = Command::new(TCPROOF);
-        record.args(["record", "-o", file, "--every", "300ms", "--for", "2s", "--netns", &here()]);
+        record.args(["record", "-o", file, "--every", "300ms", "--for", "4s", "--netns", &here()]);
         let mut recording = record.stderr(Stdio::null()).spawn().unwrap();
         // Not before its first records: what is to be seen is that it was not there from the beginning.
         sleep(Duration::from_millis(1_200));
@@ -304,7 +304,8 @@ fn the_captures_in_the_documentation_are_of_this_build() {
             sleep(Duration::from_secs(40));
         }
         for ((width, height, key), terminal) in CAPTURES.into_iter().zip(terminals) {
-            terminal.wait_for(&["live · "]);
+            // Not before anything was seen.
+            terminal.wait_for(&["live · ", " UTC"]);
             terminal.press(&[key]);
             let shown = terminal.settled(&format!("▸{key} "));
             let start = format!("<!-- {width}x{height} {key} -->\n```text\n");
