@@ -260,10 +260,22 @@ fn a_recording_is_moved_in_and_played() {
         let mut record = Command::new(TCPROOF);
         record.args(["record", "-o", file, "--every", "300ms", "--for", "4s", "--netns", &here()]);
         let mut recording = record.stderr(Stdio::null()).spawn().unwrap();
-        // Not before its first records: what is to be seen is that it was not there from the beginning.
-        sleep(Duration::from_millis(1_200));
-        let _knocking: Vec<_> = (0..50).map(|_| full.knock()).collect();
-        assert!(recording.wait().unwrap().success());
+        // Not before the first records: what is to be seen is that nothing was dropped from the beginning.
+        let since = Instant::now();
+        while fs::metadata(file).map_or(0, |meta| meta.len()) == 0 {
+            assert!(since.elapsed() < PATIENCE, "nothing is recorded");
+            sleep(Duration::from_millis(50));
+        }
+        sleep(Duration::from_millis(600));
+        let mut knocking = Vec::new();
+        let ended = loop {
+            knocking.extend((0..5).map(|_| full.knock()));
+            sleep(Duration::from_millis(50));
+            if let Some(ended) = recording.try_wait().unwrap() {
+                break ended;
+            }
+        };
+        assert!(ended.success());
 
         let terminal =
             Terminal::start(80, 24, &format!("{TCPROOF} top --from {file} --for 1s; echo ended with $?; cat"));
