@@ -168,8 +168,10 @@ fn a_quiet_start_and_a_recording_that_ends() {
 #[test]
 fn held_still_it_goes_on_where_the_host_is() {
     let mut app = hurt((80, 24), 3);
-    press(&mut app, " ");
+    press(&mut app, "7 ");
+    let held = shows(&app);
     app.update(Event::Step(Box::new(second(3))));
+    assert_eq!(shows(&app), held);
     assert!(shows(&app).contains("PAUSED · 3 s · 14:05:03 UTC"), "{}", shows(&app));
     press(&mut app, " ");
     assert!(shows(&app).contains("live · 4 s · 14:05:04 UTC"), "{}", shows(&app));

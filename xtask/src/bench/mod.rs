@@ -10,6 +10,7 @@ mod lint;
 mod measure;
 mod namespace;
 mod record;
+mod top;
 mod trace;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -66,6 +67,8 @@ enum What {
     Trace(trace::TraceArgs),
     /// What a record of tcproof record costs: bytes and CPU time
     Record(record::RecordArgs),
+    /// What tcproof top costs a second beside sockets that rest
+    Top(top::TopArgs),
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -93,6 +96,7 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
         Some(What::Census(args)) => return census::run(workspace, args),
         Some(What::Trace(args)) => return trace::run(workspace, args),
         Some(What::Record(args)) => return record::run(workspace, args),
+        Some(What::Top(args)) => return top::run(workspace, args),
         None => {}
     }
     if !geteuid().is_root() {

@@ -75,11 +75,7 @@ impl App {
             Key::Home | Key::Char('g') => self.scroll(i64::MIN),
             Key::End | Key::Char('G') => self.scroll(i64::MAX),
             Key::Enter => self.enter(),
-            Key::Esc => {
-                if self.pages.pop().is_none() {
-                    self.place_mut().filter.clear();
-                }
-            }
+            Key::Esc => self.back(),
             Key::Char('/') if self.has_table() => {
                 self.pages.clear();
                 self.typing = Some(Typing::Filter);
@@ -101,6 +97,12 @@ impl App {
         None
     }
 
+    fn back(&mut self) {
+        if self.pages.pop().is_none() {
+            self.place_mut().filter.clear();
+        }
+    }
+
     /// Whether the pane is one, and not text.
     pub(super) fn has_table(&self) -> bool {
         self.pane != Pane::Verdict
@@ -114,7 +116,7 @@ impl App {
                 Some(Effect::Play(replay.is_playing))
             }
             None => {
-                self.set_paused(!self.paused);
+                self.set_paused(!self.is_held());
                 None
             }
         }

@@ -52,10 +52,10 @@ pub struct App {
     /// Whether the verdict has everything, as `check -v`.
     pub(crate) verbose: bool,
     pub(crate) replay: Option<Replay>,
-    /// While it lasts, what is shown stays.
-    pub(crate) paused: bool,
+    /// While there is one, what is shown stays, and this is the past of it.
+    held: Option<Box<Past>>,
     pub(crate) sliding: Sliding,
-    pub(crate) past: Past,
+    past: Past,
     pub(crate) seen: Option<Seen>,
     /// The end of the newest step, which may not be shown yet.
     newest_ms: i64,
@@ -144,7 +144,7 @@ impl App {
             message: None,
             verbose: false,
             replay: options.is_replay.then(Replay::default),
-            paused: false,
+            held: None,
             sliding: Sliding::new(options.window),
             past: Past::default(),
             seen: None,
@@ -220,7 +220,7 @@ impl App {
 
     /// What the last seconds prove.
     fn judge(&mut self) {
-        if !self.paused
+        if !self.is_held()
             && let Some(interval) = self.sliding.joined()
         {
             self.seen = Some(Seen::new(interval, self.newest_ms));
@@ -233,8 +233,18 @@ impl App {
     }
 
     fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
+        self.held = paused.then(|| Box::new(self.past.clone()));
         self.judge();
+    }
+
+    /// Whether what is shown stays.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// What was before what is shown.
+    pub(crate) fn past(&self) -> &Past {
+        self.held.as_deref().unwrap_or(&self.past)
     }
 
     pub(crate) fn place(&self) -> &Place {

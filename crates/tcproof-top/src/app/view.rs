@@ -120,7 +120,7 @@ impl App {
             };
             return Shown { lines: lines(&text), ..Shown::default() };
         };
-        if let Some(table) = self.pane.table(seen, &self.past) {
+        if let Some(table) = self.pane.table(seen, self.past()) {
             let place = self.place();
             let table = table.cleaned(self.look).filtered(&place.filter).sorted(place.sort, place.backwards);
             return Shown { table: Some(table), ..Shown::default() };

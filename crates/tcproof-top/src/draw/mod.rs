@@ -215,7 +215,7 @@ impl Draw<'_> {
             Some(replay) if replay.has_ended => "the recording ends",
             Some(replay) if replay.is_playing => "playing",
             Some(_) => "recording",
-            None if app.paused => "PAUSED",
+            None if app.is_held() => "PAUSED",
             None => "live",
         };
         let length = app.seen.as_ref().map_or(0.0, |seen| seen.interval.seconds());
@@ -275,9 +275,9 @@ impl Draw<'_> {
 
     fn large_graph(&mut self, area: Rect, graph: &Graph) {
         let (values, most, unit) = match graph {
-            Graph::Shares(name) => (self.app.past.shares.of(name), 1.0, "100 %".to_string()),
+            Graph::Shares(name) => (self.app.past().shares.of(name), 1.0, "100 %".to_string()),
             Graph::Rates(name) => {
-                let values = self.app.past.counters.of(name);
+                let values = self.app.past().counters.of(name);
                 let most = graph::largest(values);
                 (values, most, format!("{most:.0}/s"))
             }

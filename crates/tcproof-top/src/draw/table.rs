@@ -99,9 +99,9 @@ impl Draw<'_> {
                 let tone = if tone == Tone::Plain { Tone::Command } else { tone };
                 self.put(x, y, width, &bar, self.style(tone));
             }
-            Cell::Shares(name) => self.history(x, y, columns, self.app.past.shares.of(name), 1.0),
+            Cell::Shares(name) => self.history(x, y, columns, self.app.past().shares.of(name), 1.0),
             Cell::Rates(name) => {
-                let values = self.app.past.counters.of(name);
+                let values = self.app.past().counters.of(name);
                 self.history(x, y, columns, values, graph::largest(values));
             }
         }
