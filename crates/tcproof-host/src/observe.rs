@@ -137,6 +137,11 @@ impl Watcher {
         self.watch.stop = Some(stop);
     }
 
+    /// Whether the use of ephemeral ports is read from the next window on: see [`Options::ports`].
+    pub fn read_ports(&mut self, wanted: bool) {
+        self.ports = wanted;
+    }
+
     /// Watches for the window.
     fn step(&mut self, window: Duration, probes: &mut dyn Probes, progress: &mut dyn FnMut(Progress)) -> Interval {
         let watch = &mut self.watch;

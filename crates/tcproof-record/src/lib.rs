@@ -16,7 +16,7 @@ mod write;
 pub use delta::{apply, diff};
 pub use frame::{Header, MAGIC, MOST_PAYLOAD, MOST_TREE, VERSION};
 pub use node::Node;
-pub use read::{Entry, Loss, Reader, Summary, summary, whole_records, window};
+pub use read::{Entry, Loss, Reader, Summary, reader_before, summary, whole_records, window};
 pub use redact::Redactor;
 pub use write::{KEY_EVERY, Recorder};
 

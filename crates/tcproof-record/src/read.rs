@@ -330,6 +330,38 @@ pub fn whole_records(source: impl Read) -> Result<Summary, Error> {
     summary(source, |_, _| ())
 }
 
+/// A reader that begins with the last record that holds everything and begins by then, or else with the first.
+///
+/// # Errors
+/// The header can't be read, or the system refuses.
+pub fn reader_before<R: Read + Seek>(mut source: R, begin: Duration) -> Result<Reader<R>, Error> {
+    source.seek(SeekFrom::Start(0))?;
+    let (header, at) = Header::read(&mut source)?;
+    Reader::before(source, header, at, begin)
+}
+
+impl<R: Read + Seek> Reader<R> {
+    fn before(mut source: R, header: Header, at: u64, begin: Duration) -> Result<Self, Error> {
+        source.seek(SeekFrom::Start(at))?;
+        let mut from = at;
+        {
+            let mut scan = Scan::new(&mut source, at);
+            loop {
+                let (_, next) = scan.next()?;
+                let Some((frame, bytes)) = next else { break };
+                if frame.mono.saturating_sub(frame.span) > begin {
+                    break;
+                }
+                if frame.is_key {
+                    from = scan.at - bytes.len() as u64;
+                }
+            }
+        }
+        source.seek(SeekFrom::Start(from))?;
+        Ok(Self::resumed(header, source, from))
+    }
+}
+
 /// A window of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
@@ -366,24 +398,7 @@ pub fn window(mut source: impl Read + Seek, end: Duration, length: Duration) -> 
     let Some(last) = last.filter(|last| is_within || end - *last < length) else { return Ok(None) };
     let end = last;
     let begin = end.saturating_sub(length);
-    source.seek(SeekFrom::Start(at))?;
-    // The last record before it that holds everything.
-    let mut from = at;
-    {
-        let mut scan = Scan::new(&mut source, at);
-        loop {
-            let (_, next) = scan.next()?;
-            let Some((frame, bytes)) = next else { break };
-            if frame.mono.saturating_sub(frame.span) > begin {
-                break;
-            }
-            if frame.is_key {
-                from = scan.at - bytes.len() as u64;
-            }
-        }
-    }
-    source.seek(SeekFrom::Start(from))?;
-    let mut reader = Reader::resumed(header, source, from);
+    let mut reader = Reader::before(source, header, at, begin)?;
     let mut found: Option<Window> = None;
     let mut longer = None;
     while let Some(entry) = reader.next()? {

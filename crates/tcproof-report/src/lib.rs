@@ -18,6 +18,7 @@ mod sanitize;
 pub mod sockets;
 pub mod states;
 pub mod text;
+pub mod top;
 pub mod trace;
 pub mod verify;
 
@@ -25,7 +26,7 @@ pub mod verify;
 mod examples;
 
 pub use layout::Style;
-pub use sanitize::sanitize;
+pub use sanitize::{ascii, sanitize};
 
 use tcproof_core::limits::Limit;
 

@@ -45,6 +45,13 @@ pub fn block(interval: &Interval, style: &Style) -> String {
     format!("\n{}", screen.finish())
 }
 
+/// One stage, as the screen has it.
+pub(crate) fn one_stage(stage: &Stage, style: &Style) -> String {
+    let mut screen = Screen::new(style);
+    show_stage(&mut screen, stage);
+    screen.finish()
+}
+
 fn body(screen: &mut Screen<'_>, interval: &Interval) {
     for stage in stages(interval) {
         show_stage(screen, &stage);

@@ -187,7 +187,7 @@ pub fn loss(loss: &Loss) -> String {
 }
 
 /// `2026-12-01 00:10:00`; a hostile recording's number where it is no time.
-pub(crate) fn utc(ms: i64) -> String {
+pub fn utc(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => format!("{ms} ms since 1970"),

@@ -28,7 +28,7 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
 }
 
 /// Replaces what a terminal without Unicode cannot show: by its nearest ASCII spelling, else by an escape.
-pub(crate) fn ascii(text: &str) -> String {
+pub fn ascii(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

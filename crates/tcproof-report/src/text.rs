@@ -44,6 +44,13 @@ pub fn check(diagnosis: &Diagnosis, style: &Style) -> String {
     check.screen.finish()
 }
 
+/// One finding, as the screen has it.
+pub(crate) fn one_finding(diagnosis: &Diagnosis, finding: &Finding, style: &Style) -> String {
+    let mut check = Check { diagnosis, screen: Screen::new(style) };
+    check.finding(finding, true);
+    check.screen.finish()
+}
+
 struct Check<'a> {
     diagnosis: &'a Diagnosis,
     screen: Screen<'a>,

@@ -59,6 +59,8 @@ Formats: --format html (the default: one file, nothing fetched, no script) and
 pub(crate) enum Command {
     /// Watch this host and say which TCP limit hurts it (the default)
     Check(CheckArgs),
+    /// Show the verdict and what is behind it, kept current, on the whole terminal; changes nothing
+    Top(TopArgs),
     /// Show where packets pass, wait and are dropped in this host, stage by stage
     Path(PathArgs),
     /// Record what check looks at, again and again, into one file: for check --from FILE
@@ -269,6 +271,26 @@ pub(crate) struct CheckArgs {
     pub(crate) verbose: bool,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
+}
+
+/// `top`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TopArgs {
+    /// How much time is judged, second after second (1s to 60s)
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = sliding_window)]
+    pub(crate) window: Duration,
+    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
+    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
+    pub(crate) netns: Scope,
+    /// Show a recording (tcproof record), in which one can move
+    #[arg(long, value_name = "FILE", conflicts_with = "netns")]
+    pub(crate) from: Option<PathBuf>,
+    /// With --from: where to begin, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
+    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
+    pub(crate) at: Option<At>,
+    /// Draw with ASCII only, whatever the locale says
+    #[arg(long)]
+    pub(crate) ascii: bool,
 }
 
 /// `record`.
@@ -749,6 +771,15 @@ fn window(text: &str) -> Result<Duration, String> {
     match window {
         window if window < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
         window if window > LONGEST => Err("too long: at most 1h".into()),
+        window => Ok(window),
+    }
+}
+
+/// A window that moves on second by second.
+fn sliding_window(text: &str) -> Result<Duration, String> {
+    match window(text)? {
+        window if window < Duration::from_secs(1) => Err("too short: it moves on by a second".into()),
+        window if window > Duration::from_secs(60) => Err("too long: at most 60s".into()),
         window => Ok(window),
     }
 }

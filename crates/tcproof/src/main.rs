@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => cmd::check::run(&args, output),
         Some(Command::Record(args)) => cmd::record::run(&args, output),
         Some(Command::Serve(args)) => cmd::serve::run(&args),
+        Some(Command::Top(args)) => cmd::top::run(&args, output),
         Some(Command::Path(args)) => cmd::path::run(&args, output),
         Some(Command::Sockets(args)) => cmd::sockets::run(&args, output),
         Some(Command::Explain(args)) => cmd::explain::run(&args, output),

@@ -183,6 +183,13 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         // Where it listens the caller says.
         Command::Serve(_) => READING | own(BIND),
         Command::Check(args) => checking(args),
+        Command::Top(args) => {
+            if args.from.is_some() {
+                own(SEARCH | OPEN)
+            } else {
+                READING
+            }
+        }
         Command::Path(args) => reading(&args.root),
         Command::Explain(args) => reading(&args.root),
         Command::Doctor(args) => with_ebpf(reading(&args.root)),
@@ -327,6 +334,9 @@ mod tests {
         assert_eq!(of("record -o f", true), Keep::Only(READING));
         assert_eq!(of("record -o f", false), Keep::Only(READING | FILES));
         assert_eq!(of("serve", true), Keep::Only(READING));
+        assert_eq!(of("top", true), Keep::Only(READING));
+        assert_eq!(of("top --from f", true), Keep::Only(NONE));
+        assert_eq!(of("top --from f", false), Keep::Only(SEARCH | OPEN));
         assert_eq!(of("serve", false), Keep::Only(READING | BIND));
         assert_eq!(of("verify p -- true", true), Keep::OnlyHere(NONE));
         assert_eq!(of("lint --fix", false), Keep::Only(FILES));

@@ -12,6 +12,7 @@ mod measure;
 mod namespace;
 mod record;
 mod serve;
+mod top;
 mod trace;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -74,6 +75,8 @@ enum What {
     Record(record::RecordArgs),
     /// What tcproof serve costs beside node_exporter: CPU time of a period, memory, answers
     Serve(serve::ServeArgs),
+    /// What tcproof top costs a second beside sockets that rest
+    Top(top::TopArgs),
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -103,6 +106,7 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
         Some(What::Trace(args)) => return trace::run(workspace, args),
         Some(What::Record(args)) => return record::run(workspace, args),
         Some(What::Serve(args)) => return serve::run(workspace, args),
+        Some(What::Top(args)) => return top::run(workspace, args),
         None => {}
     }
     if !geteuid().is_root() {

@@ -32,6 +32,7 @@ pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod sockets;
 mod source;
+pub(crate) mod top;
 pub(crate) mod undo;
 pub(crate) mod verify;
 

@@ -41,13 +41,25 @@ pub(crate) fn refuse_options(path: &Path, at: Option<At>, scope: &Scope) -> anyh
     Ok(())
 }
 
-/// The window of that length that ends there, or with the recording; of these namespaces.
-pub(crate) fn read(path: &Path, at: Option<At>, length: Duration, scope: &Scope) -> anyhow::Result<Recorded> {
+/// A recording, and a time in it.
+pub(crate) struct Located {
+    pub(crate) file: File,
+    pub(crate) found: Summary,
+    /// When the first record ended, since boot.
+    pub(crate) first: Duration,
+    /// The time that was asked for, or the end of the recording.
+    pub(crate) end: Duration,
+}
+
+/// Opens one, and finds the time in it.
+pub(crate) fn locate(path: &Path, at: Option<At>) -> anyhow::Result<Located> {
     let name = shown(path);
     let file = open(path)?;
+    let mut first = None;
     // The last that ended by then: the clock may have been set, and the same time have come twice.
     let mut by_then = None;
     let found = summary(BufReader::new(&file), |wall_ms, mono| {
+        first.get_or_insert(mono);
         if let Some(At::Wall(then)) = at
             && wall_ms <= then
         {
@@ -69,11 +81,17 @@ pub(crate) fn read(path: &Path, at: Option<At>, length: Duration, scope: &Scope)
             by_then.with_context(|| format!("{name}: nothing was recorded then: expected a time in {span}"))?
         }
     };
+    Ok(Located { file, found, first: first.unwrap_or_default(), end })
+}
+
+/// The window of that length that ends there, or with the recording; of these namespaces.
+pub(crate) fn read(path: &Path, at: Option<At>, length: Duration, scope: &Scope) -> anyhow::Result<Recorded> {
+    let name = shown(path);
+    let Located { file, found, end, .. } = locate(path, at)?;
     let window = window(&file, end, length).with_context(|| name.clone())?;
+    let span = report::span(found.first_ms, found.last_ms);
     let Some(window) = window else { bail!("{name}: nothing was recorded then: expected a time in {span}") };
-    for loss in &found.losses {
-        say!("tcproof: {name}: {}", report::loss(&loss_of(loss)));
-    }
+    say_what_is_lost(path, &found);
     let Header { host, redacted, .. } = found.header;
     let place =
         report::Place { host, redacted, ended_ms: window.ended_ms, records: window.records, is_cut: window.is_cut };
@@ -118,6 +136,13 @@ fn wanted(interval: &Interval, scope: &Scope) -> Result<BTreeSet<NetnsId>, Strin
             Err(format!("a recording does not say in which network namespace pid {pid} was: {}", there_are()))
         }
         Scope::Files(_) | Scope::Known(_) => Err(there_are()),
+    }
+}
+
+/// What of it can't be read.
+pub(crate) fn say_what_is_lost(path: &Path, found: &Summary) {
+    for loss in &found.losses {
+        say!("tcproof: {}: {}", shown(path), report::loss(&loss_of(loss)));
     }
 }
 
