@@ -94,7 +94,13 @@ fn recorded(file: &Path, args: &ReportArgs) -> anyhow::Result<Found> {
 
 fn dumped(files: &[PathBuf]) -> anyhow::Result<Found> {
     let dump::Dumped { interval, said } = dump::read(files)?;
-    Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source: Some(said), place: None, is_live: false })
+    Ok(Found {
+        diagnosis: diagnose(&interval),
+        interval: Some(interval),
+        source: Some(said),
+        place: None,
+        is_live: false,
+    })
 }
 
 fn saved(file: &Path) -> anyhow::Result<Found> {
