@@ -86,7 +86,7 @@ pub(super) fn in_sos(name: &str) -> Option<(Kind, Option<&str>)> {
 }
 
 fn in_networking(name: &str) -> Option<(Kind, Option<&str>)> {
-    // Since 4.2 each namespace has a folder.
+    // 4.10 has a folder for each namespace, 4.0 has none.
     let name = match name.strip_prefix("namespaces/") {
         Some(rest) => rest.split_once('/')?.1,
         None => name,
@@ -171,4 +171,32 @@ fn is_nstat(line: &str) -> bool {
 
 fn is_seconds(word: &str) -> bool {
     word.parse::<f64>().is_ok_and(|number| number.is_finite() && number >= 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_sosreport_and_of_its_namespaces() {
+        let of = |name: &'static str| in_sos(name);
+        assert_eq!(of("sos_commands/networking/ss_-peaonmi"), Some((Kind::Ss, None)));
+        assert_eq!(of("sos_commands/networking/ip_netns_exec_a_b_ss_-peaonmi"), Some((Kind::Ss, Some("a_b"))));
+        let folder = "sos_commands/networking/namespaces/web/ip_netns_exec_web_netstat_-s";
+        assert_eq!(of(folder), Some((Kind::Netstat, Some("web"))));
+        for none in ["sos_commands/networking/ip_netns_exec_ss_-peaonmi", "sos_commands/networking/x/ss_-t", "ss_-t"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        for (name, wanted) in [
+            ("proc/net/netstat", true),
+            ("proc/12/net/netstat", true),
+            ("proc/self/net/snmp", true),
+            ("proc/12/stat", false),
+            ("proc/kallsyms", false),
+            ("proc/sys/net/core/somaxconn", true),
+            ("proc/sys/kernel/version", false),
+        ] {
+            assert_eq!(known(name), wanted, "{name}");
+        }
+    }
 }
