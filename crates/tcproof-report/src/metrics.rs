@@ -393,7 +393,7 @@ impl Own<'_> {
         let refused = Family::one(
             "tcproof_connections_refused",
             Kind::Counter,
-            "Connections that were closed at once, because there were too many.",
+            "Connections that made room for newer ones, unanswered.",
             self.refused as f64,
         );
         let mut pushes = Family::new("tcproof_otlp_failed", Kind::Counter, "Windows that no OTLP collector took.");

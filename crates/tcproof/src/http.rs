@@ -144,11 +144,9 @@ fn wait(listener: &TcpListener, open: &VecDeque<Connection>) -> Vec<bool> {
     let mut polled: Vec<_> = open.iter().map(Connection::awaited).collect();
     polled.push(PollFd::new(listener, PollFlags::IN));
     let left = open.iter().map(Connection::until).min().map(|end| end.saturating_duration_since(Instant::now()));
-    let left = left.map(|left| Timespec {
-        tv_sec: left.as_secs().cast_signed(),
-        // Not a moment too early.
-        tv_nsec: (left.subsec_nanos() + 1).into(),
-    });
+    // Not a moment too early.
+    let left = left.map(|left| left + Duration::from_nanos(1));
+    let left = left.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
     match poll(&mut polled, left.as_ref()) {
         Ok(_) => polled.iter().map(|polled| !polled.revents().is_empty()).collect(),
         // A signal.

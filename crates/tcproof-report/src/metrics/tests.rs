@@ -228,7 +228,7 @@ fn before_the_first_window_it_says_what_it_is() {
     # HELP tcproof_build Which tcproof this is, and on which kernel.
     tcproof_build_info{version="0.1.0",kernel="6.8.0"} 1
     # TYPE tcproof_connections_refused counter
-    # HELP tcproof_connections_refused Connections that were closed at once, because there were too many.
+    # HELP tcproof_connections_refused Connections that made room for newer ones, unanswered.
     tcproof_connections_refused_total 3
     # TYPE process_cpu_seconds counter
     # UNIT process_cpu_seconds seconds
