@@ -176,13 +176,19 @@ struct Programs {
 fn build(workspace: &Path, folder: &Path) -> Result<Programs> {
     cargo(workspace, folder, &["build", "-p", "tcproof", "-p", "xtask"])?;
     let built = |name| folder.join(TARGET).join("release").join(name);
+    // All at once, so that what they share is built once.
+    let mut test = vec!["test", "--no-run", "--message-format", "json"];
+    let mut wanted: Vec<_> = TESTS.iter().flat_map(|test| [["-p", test.package], ["--test", test.target]]).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    test.extend(wanted.into_iter().flatten());
+    let messages = cargo(workspace, folder, &test)?;
+    let messages: Vec<_> = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect();
     let mut tests = BTreeMap::new();
-    for Test { name, package, target, .. } in &TESTS {
+    for Test { name, target, .. } in &TESTS {
         // A test's file has a hash in its name, which only cargo knows.
-        let test = ["test", "--no-run", "--message-format", "json", "-p", package, "--test", target];
-        let messages = cargo(workspace, folder, &test)?;
-        let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let built = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+        let mut of = messages.iter().filter(|message| message["target"]["name"] == *target);
+        let built = of.find_map(|message| message["executable"].as_str().map(PathBuf::from));
         tests.insert(*name, built.with_context(|| format!("cargo does not say where the test {target} is"))?);
     }
     Ok(Programs { tcproof: built("tcproof"), xtask: built("xtask"), tests })

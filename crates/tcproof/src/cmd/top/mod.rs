@@ -112,6 +112,7 @@ fn watch(args: &TopArgs, to: SyncSender<Event>) -> anyhow::Result<Live> {
     let options = Options { root: PathBuf::from("/"), window: STEP, scope: args.netns.clone(), ports: false };
     let mut watcher = Watcher::open(&options, Duration::ZERO)?;
     watcher.few_flows(FLOWS, SAMPLE_EVERY);
+    watcher.be_patient();
     let ports = Arc::new(AtomicBool::new(false));
     let wanted = Arc::clone(&ports);
     let watch = move || {
