@@ -305,6 +305,7 @@ fn the_manual_page_has_every_verb_and_nothing_hidden() {
     let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH TCPROOF")).collect();
     insta::assert_snapshot!(sections.join("\n"), @"
     CHECK
+    TOP
     PATH
     RECORD
     SERVE
