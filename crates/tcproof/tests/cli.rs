@@ -82,7 +82,15 @@ impl Done {
 }
 
 fn run(command: &mut Command) -> Done {
-    finish(command.spawn().expect("the program starts"))
+    loop {
+        match command.spawn() {
+            // A copy that was written a moment ago: a child of another test may still hold it open, until it calls exec.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            child => return finish(child.expect("the program starts")),
+        }
+    }
 }
 
 fn finish(child: Child) -> Done {
