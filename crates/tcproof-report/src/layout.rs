@@ -204,7 +204,7 @@ pub(crate) fn bind(text: &str) -> String {
 }
 
 /// A whole number with its thousands apart: `11 842`.
-pub(crate) fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     if digits.len() < 5 {
         return digits;

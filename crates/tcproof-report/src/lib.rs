@@ -25,7 +25,7 @@ pub mod verify;
 #[cfg(test)]
 mod examples;
 
-pub use layout::Style;
+pub use layout::{Style, thousands};
 pub use sanitize::{ascii, sanitize};
 
 use tcproof_core::limits::Limit;

@@ -71,6 +71,10 @@ fn body(screen: &mut Screen<'_>, interval: &Interval) {
 }
 
 /// Whether it dropped, in a word.
+pub fn word(stage: &Stage) -> &'static str {
+    state(stage).1
+}
+
 pub(crate) fn state(stage: &Stage) -> (Role, &'static str) {
     match stage {
         stage if !stage.dropped.is_empty() => (Role::Near, "DROPPED"),

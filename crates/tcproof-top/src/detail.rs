@@ -8,9 +8,9 @@ use tcproof_core::path::stages;
 use tcproof_core::plan::{Making, plan};
 use tcproof_core::{Finding, Reading, Subject, Version};
 use tcproof_report::explain::{self, Here};
-use tcproof_report::{Style, page, plan as report, top};
+use tcproof_report::{Style, page, plan as report, thousands, top};
 
-use crate::panes::{Pane, flows, listeners, thousands};
+use crate::panes::{Pane, flows, listeners};
 use crate::seen::{Seen, share_of};
 
 /// What is opened by Enter, with its heading; none where the row is gone.
@@ -60,14 +60,7 @@ fn listener(id: &str, seen: &Seen, style: &Style) -> Option<String> {
         ("namespace", ns.name().to_string()),
         ("owner", owners(&listeners::owners(&seen.interval, watch.last.inode))),
         ("queue", format!("{} now, {} at most in {} looks", watch.last.queue, ns.longest(watch), watch.looks)),
-        (
-            "limit",
-            format!(
-                "{}: full at one more than the backlog of {}",
-                u64::from(watch.last.backlog) + 1,
-                watch.last.backlog
-            ),
-        ),
+        ("limit", format!("{}: full at one more than the backlog of {}", watch.last.capacity(), watch.last.backlog)),
         ("full", format!("in {} of the looks; empty in {}", percent(watch.full_share()), percent(watch.empty_share()))),
         (
             "dropped",

@@ -2,6 +2,8 @@
 //! watching.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod inside;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,26 +13,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tcproof_lab::kit::netns::{Netns, current_inode};
-use tcproof_lab::kit::{require_root, rtnl};
+use tcproof_lab::kit::netns::current_inode;
+
+use inside::inside;
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TAKEN: &str = "200 OK\r\nContent-Type: application/json";
-
-/// In a namespace of its own as root, so that nothing else is on its loopback; else where we are.
-fn inside(test: impl FnOnce() + Send + 'static) {
-    if require_root().is_err() {
-        return test();
-    }
-    let test = || {
-        rtnl::up("lo").unwrap();
-        test();
-    };
-    Netns::new().unwrap().run_in(test).unwrap();
-}
 
 /// A request as a collector gets it.
 struct Request {

@@ -1,6 +1,8 @@
 //! `tcproof serve`: the program itself, asked by Prometheus' own tool and by clients that mean no good.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod inside;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +18,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use tcproof_lab::kit::netns::{Netns, current_inode};
-use tcproof_lab::kit::{require_root, rtnl};
+use tcproof_lab::kit::require_root;
+
+use inside::inside;
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 /// What takes longer hangs: the first look at a host with many namespaces takes long in a debug build.
@@ -28,18 +32,6 @@ const OPEN_METRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\
 /// Not by `eprintln!`, which the harness keeps to itself.
 fn skip(test: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP {test}: {why}");
-}
-
-/// In a namespace of its own as root, so that nothing else is on its loopback; else where we are.
-fn inside(test: impl FnOnce() + Send + 'static) {
-    if require_root().is_err() {
-        return test();
-    }
-    let test = || {
-        rtnl::up("lo").unwrap();
-        test();
-    };
-    Netns::new().unwrap().run_in(test).unwrap();
 }
 
 /// One that serves.

@@ -1,6 +1,8 @@
 //! `tcproof top` as a person runs it: in a terminal, which tmux is.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
+mod inside;
+
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,28 +14,19 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Signal, kill_process};
-use tcproof_lab::kit::netns::{Netns, current_inode};
-use tcproof_lab::kit::{require_root, rtnl};
+use tcproof_lab::kit::netns::current_inode;
 
 const TCPROOF: &str = env!("CARGO_BIN_EXE_tcproof");
 /// What takes longer hangs: in a debug build on a busy machine the first window does take long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// In a namespace of its own as root, so that nothing else is on its loopback; else where we are. Not without tmux, and
-/// says so past the harness, which keeps to itself what a test that passes prints.
+/// Not without tmux, and says so past the harness, which keeps to itself what a test that passes prints.
 fn inside(name: &str, test: impl FnOnce() + Send + 'static) {
     if Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_err() {
         let _ = writeln!(std::io::stderr(), "SKIP {name}: there is no tmux");
         return;
     }
-    if require_root().is_err() {
-        return test();
-    }
-    let test = || {
-        rtnl::up("lo").unwrap();
-        test();
-    };
-    Netns::new().unwrap().run_in(test).unwrap();
+    inside::inside(test);
 }
 
 /// A terminal with something that runs in it.

@@ -17,12 +17,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::chart::{self, Line};
 use super::measure::Cost;
-use super::{Holder, SKIPPED, Sockets, allow_descriptors, namespace, release_binary, release_example, this_program};
+use super::{Holder, SKIPPED, Sockets, allow_descriptors, named_or_built, namespace, release_example, this_program};
 
 /// Services that the sockets in TIME_WAIT had been connected to.
 const TUPLES: usize = 20;
@@ -104,14 +103,7 @@ pub(super) fn number(text: &str) -> Result<u32, String> {
 }
 
 pub(crate) fn run(workspace: &Path, args: &CensusArgs) -> Result<ExitCode> {
-    if !geteuid().is_root() {
-        println!("SKIP: a network namespace of its own needs root");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let binary = match &args.binary {
-        Some(binary) => fs::canonicalize(binary)?.display().to_string(),
-        None => release_binary(workspace)?,
-    };
+    let binary = named_or_built(workspace, args.binary.as_deref())?;
     let loaded = release_example(workspace, "census")?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();

@@ -9,9 +9,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use rustix::process::geteuid;
 
-use super::{Holder, SKIPPED, Sockets, namespace, release_binary, this_program};
+use super::{Holder, SKIPPED, Sockets, named_or_built, namespace, this_program};
 
 /// Connections of one round.
 const CONNECTIONS: u32 = 100_000;
@@ -30,14 +29,7 @@ pub(crate) struct ChurnsArgs {
 }
 
 pub(crate) fn run(workspace: &Path, args: &ChurnsArgs) -> Result<ExitCode> {
-    if !geteuid().is_root() {
-        println!("SKIP: a network namespace of its own needs root");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let binary = match &args.binary {
-        Some(binary) => fs::canonicalize(binary)?.display().to_string(),
-        None => release_binary(workspace)?,
-    };
+    let binary = named_or_built(workspace, args.binary.as_deref())?;
     if let Err(error) = namespace::enter_a_fresh_one() {
         println!("SKIP: no network namespace can be made here: {error}");
         return Ok(ExitCode::from(SKIPPED));

@@ -15,6 +15,7 @@ mod serve;
 mod top;
 mod trace;
 
+use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -100,6 +101,10 @@ pub(crate) struct RowArgs {
 }
 
 pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
+    if !geteuid().is_root() {
+        println!("SKIP: a network namespace of its own needs root");
+        return Ok(ExitCode::SUCCESS);
+    }
     match &args.what {
         Some(What::Census(args)) => return census::run(workspace, args),
         Some(What::Churn(args)) => return churn::run(workspace, args),
@@ -108,10 +113,6 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
         Some(What::Serve(args)) => return serve::run(workspace, args),
         Some(What::Top(args)) => return top::run(workspace, args),
         None => {}
-    }
-    if !geteuid().is_root() {
-        println!("SKIP: a network namespace of its own needs root");
-        return Ok(ExitCode::SUCCESS);
     }
     let command = match args.command.is_empty() {
         true => [&release_binary(workspace)?, "check", "--for", &args.window, "--json"].map(String::from).to_vec(),
@@ -137,6 +138,14 @@ pub(crate) fn run(workspace: &Path, args: &Args) -> Result<ExitCode> {
 /// Builds the binary that people run.
 pub(crate) fn release_binary(workspace: &Path) -> Result<String> {
     release(workspace, &["-p", "tcproof"], "tcproof")
+}
+
+/// The binary that was named, or else the one that people run.
+fn named_or_built(workspace: &Path, named: Option<&str>) -> Result<String> {
+    match named {
+        Some(binary) => Ok(fs::canonicalize(binary).context(binary.to_string())?.display().to_string()),
+        None => release_binary(workspace),
+    }
 }
 
 /// Builds an example of tcproof-bpf.

@@ -17,11 +17,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
-use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::census::{Order, median, number};
-use super::{Holder, SKIPPED, Sockets, namespace, record, release_binary, this_program};
+use super::{Holder, SKIPPED, Sockets, named_or_built, namespace, record, this_program};
 
 /// Where they listen: below the range that the sockets take their ports from.
 const PORTS: [u16; 3] = [921, 922, 923];
@@ -85,14 +84,7 @@ struct Measured {
 }
 
 pub(super) fn run(workspace: &Path, args: &ServeArgs) -> Result<ExitCode> {
-    if !geteuid().is_root() {
-        println!("SKIP: a network namespace of its own needs root");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let binary = match &args.binary {
-        Some(binary) => fs::canonicalize(binary)?.display().to_string(),
-        None => release_binary(workspace)?,
-    };
+    let binary = named_or_built(workspace, args.binary.as_deref())?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     let mut rows = String::new();

@@ -118,10 +118,6 @@ const SPARSE: f64 = 0.25;
 /// somaxconn's default until 5.3: what a program that asks for more got where nobody had raised it.
 const OLD_DEFAULT: u32 = 128;
 
-fn capacity(watch: &ListenerWatch) -> u64 {
-    u64::from(watch.last.backlog) + 1
-}
-
 fn headroom(interval: &Interval) -> Vec<Headroom> {
     let of = |ns: NetnsChange<'_>| {
         let netns = ns.name().to_string();
@@ -130,7 +126,7 @@ fn headroom(interval: &Interval) -> Vec<Headroom> {
                 limit: LIMIT.slug.into(),
                 subject: listener(&netns, watch, interval),
                 used: u64::from(ns.longest(watch)),
-                capacity: capacity(watch),
+                capacity: watch.last.capacity(),
                 unit: "connections".into(),
             })
             .collect::<Vec<_>>()
@@ -221,7 +217,7 @@ fn generations<'a>(
 }
 
 fn is_near(ns: &NetnsChange<'_>, watch: &ListenerWatch) -> bool {
-    let peak = f64::from(ns.longest(watch)) / capacity(watch) as f64;
+    let peak = f64::from(ns.longest(watch)) / watch.last.capacity() as f64;
     peak >= NEAR && (watch.last.backlog >= SMALL || watch.full >= REPEATEDLY)
 }
 
@@ -292,14 +288,14 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
             "{lost} handshakes to {at} dropped in {seconds:.1} s{}; queue up to {} of {}, {full}",
             of_all(ns, lost),
             longest,
-            capacity(watch),
+            watch.last.capacity(),
         ),
         State::Near if interval.is_alone() => format!(
             "the queue of {at} held {longest} of {} at the one look there is; whether it drops one look can't tell",
-            capacity(watch)
+            watch.last.capacity()
         ),
         State::Near => {
-            format!("the queue of {at} reached {} of {}, {full}; nothing dropped yet", longest, capacity(watch))
+            format!("the queue of {at} reached {} of {}, {full}; nothing dropped yet", longest, watch.last.capacity())
         }
     };
     let mut finding = Finding {
@@ -483,7 +479,7 @@ fn between_looks(watch: &ListenerWatch) -> f64 {
 fn backlog_for_bursts(ns: &NetnsChange<'_>, watch: &ListenerWatch, lost: u64) -> (u32, String) {
     let present = watch.last.backlog;
     let pause = watch.longest_pause.as_secs_f64();
-    let (growth, fit) = (watch.fastest_growth, capacity(watch));
+    let (growth, fit) = (watch.fastest_growth, watch.last.capacity());
     let seen = (1.25 * growth * pause, format!("1.25 × {growth:.0} arrivals/s × {pause:.2} s longest pause seen"));
     let at_once = (
         1.25 * (fit.saturating_add(lost) as f64),
@@ -566,10 +562,7 @@ fn remedy(finding: &Finding, interval: &Interval) -> Vec<Remedy> {
 fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
     let overflows = *ns.counter("TcpExt.ListenOverflows").value()?;
     ns.after.listeners.value()?;
-    let peak = ns
-        .listeners()
-        .map(|w| f64::from(ns.longest(w)) / f64::from(w.last.backlog.saturating_add(1)))
-        .fold(0.0, f64::max);
+    let peak = ns.listeners().map(|w| f64::from(ns.longest(w)) / w.last.capacity() as f64).fold(0.0, f64::max);
     (overflows == 0 && peak < NEAR).then(|| format!("no overflow; longest queue {} % full", percent(peak)))
 }
 

@@ -169,7 +169,7 @@ pub(crate) fn unknown(limit: &Limit, netns: Option<&str>, reading: &str, why: &A
 }
 
 /// The processes that hold a socket, as far as they were asked for and found.
-pub(crate) fn owners_of(snapshot: &Snapshot, inode: Inode) -> Vec<Owner> {
+pub fn owners_of(snapshot: &Snapshot, inode: Inode) -> Vec<Owner> {
     let pids = match snapshot.owners.get(&inode) {
         Some(Reading::Present(pids)) => &**pids,
         _ => &[],

@@ -230,7 +230,7 @@ fn queues<'a>(ns: &NetnsChange<'a>) -> Vec<Queue<'a>> {
     };
     let queue = |(local, watches): (Endpoint, Vec<&'a ListenerWatch>)| {
         let bound = |watch: &&ListenerWatch| {
-            let backlog = u64::from(watch.last.backlog) + 1;
+            let backlog = watch.last.capacity();
             three_quarters.map_or(backlog, |from| backlog.min(from + 1))
         };
         Queue {

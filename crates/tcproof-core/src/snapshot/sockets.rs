@@ -89,6 +89,13 @@ pub struct Listener {
     pub cgroup_id: Option<u64>,
 }
 
+impl Listener {
+    /// How many connections its queue takes: it is full at one more than the backlog (`sk_acceptq_is_full`, include/net/sock.h).
+    pub fn capacity(&self) -> u64 {
+        u64::from(self.backlog) + 1
+    }
+}
+
 /// Details of non-listening sockets. `Absent(NotNeeded)` where a cheap counter showed that there is nothing to see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sockets {

@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use tcproof_core::Interval;
 use tcproof_core::counters::{Kind, by_name};
 use tcproof_core::limits::LIMITS;
+use tcproof_report::thousands;
 
-use super::{Cell, Column, Row, Table, thousands};
+use super::{Cell, Column, Row, Table};
 use crate::seen::{Past, Seen, counter_of};
 
 /// Steps after which one that stands still is left out.
@@ -28,17 +29,18 @@ pub(super) fn table(seen: &Seen, past: &Past) -> Table {
     let mut rows: Vec<(usize, f64, Row)> = Vec::new();
     for ns in interval.namespaces() {
         for (name, now) in &ns.after.counters {
-            let grown = ns.before.counters.get(name).and_then(|before| now.checked_sub(*before)).unwrap_or(0);
+            // One that went down has no growth, nor has one that was not there before.
+            let grown = ns.before.counters.get(name).and_then(|before| now.checked_sub(*before));
             let key = counter_of(ns.name(), name);
             let since = past.counters.since_moved(&key).filter(|since| *since < LATELY);
-            if grown == 0 && since.is_none() {
+            if grown.is_none_or(|grown| grown == 0) && since.is_none() {
                 continue;
             }
             let known = by_name(name);
             if known.is_some_and(|known| known.kind == Kind::Gauge) {
                 continue;
             }
-            let rate = grown as f64 / seconds(interval);
+            let rate = grown.map(|grown| grown as f64 / seconds(interval));
             let since = since.unwrap_or(0);
             let row = Row {
                 id: key.clone(),
@@ -46,8 +48,8 @@ pub(super) fn table(seen: &Seen, past: &Past) -> Table {
                 cells: vec![
                     Cell::text(name),
                     Cell::text(if several { ns.name() } else { "" }),
-                    Cell::count(grown),
-                    Cell::Number(rate_text(rate), rate),
+                    grown.map_or_else(Cell::unknown, Cell::count),
+                    rate.map_or_else(Cell::unknown, |rate| Cell::Number(rate_text(rate), rate)),
                     // The later, the higher.
                     Cell::Number(past.ago(since), -(since as f64)),
                     Cell::Rates(key),
@@ -55,7 +57,7 @@ pub(super) fn table(seen: &Seen, past: &Past) -> Table {
                 ],
                 topic: known.map(|known| known.name.to_string()),
             };
-            rows.push((since, rate, row));
+            rows.push((since, rate.unwrap_or(0.0), row));
         }
     }
     // Those that a limit is judged by are what one looks for; how many packets came is no news.

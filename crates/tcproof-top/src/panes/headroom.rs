@@ -1,8 +1,9 @@
 //! How much of each limit is used, now and in the last minutes.
 
 use tcproof_core::Subject;
+use tcproof_report::thousands;
 
-use super::{Cell, Column, Row, Table, owner, thousands};
+use super::{Cell, Column, Row, Table, owner};
 use crate::seen::{Seen, share_of};
 
 static COLUMNS: &[Column] = &[

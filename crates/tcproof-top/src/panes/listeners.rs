@@ -1,5 +1,6 @@
 //! Listening sockets: how long their queues were, and what they dropped.
 
+use tcproof_core::limits::owners_of;
 use tcproof_core::{Interval, ListenerWatch, NetnsChange, Owner, Reading, Subject};
 
 use super::{Cell, Column, Row, Table, owner};
@@ -27,7 +28,7 @@ pub(super) fn table(seen: &Seen) -> Table {
         }
         for watch in ns.listeners().filter(|watch| !ns.has_closed(watch)) {
             let drops = u64::from(watch.drops().value().copied().unwrap_or(0));
-            let share = f64::from(ns.longest(watch)) / f64::from(watch.last.backlog.max(1));
+            let share = f64::from(ns.longest(watch)) / watch.last.capacity() as f64;
             rows.push((drops, share, row(seen, ns, watch)));
         }
     }
@@ -52,7 +53,6 @@ fn row(seen: &Seen, ns: NetnsChange<'_>, watch: &ListenerWatch) -> Row {
     };
     let full = watch.full_share();
     let place = if seen.diagnosis.namespaces > 1 { format!(" in {netns}") } else { String::new() };
-    let limit = u64::from(watch.last.backlog) + 1;
     let subject = Subject::Listener { netns: netns.into(), local: local.clone(), owners: Vec::new() };
     Row {
         id: format!("{}", watch.last.cookie),
@@ -61,7 +61,7 @@ fn row(seen: &Seen, ns: NetnsChange<'_>, watch: &ListenerWatch) -> Row {
             Cell::text(format!("{local}{place}")),
             Cell::count(watch.last.queue.into()),
             Cell::count(ns.longest(watch).into()),
-            Cell::count(limit),
+            Cell::count(watch.last.capacity()),
             Cell::Number(format!("{} %", tcproof_core::limits::percent(full)), full),
             dropped,
             rate,
@@ -75,12 +75,5 @@ fn row(seen: &Seen, ns: NetnsChange<'_>, watch: &ListenerWatch) -> Row {
 /// Who holds a socket, as far as it was looked for.
 pub(crate) fn owners(interval: &Interval, inode: u64) -> Vec<Owner> {
     let ends = [&interval.after, &interval.before];
-    let found = ends.into_iter().find_map(|end| Some((end, end.owners.get(&inode)?.value()?)));
-    let Some((end, pids)) = found else { return Vec::new() };
-    let named = pids.iter().filter_map(|pid| {
-        let process = end.processes.get(pid)?;
-        let cgroup = process.cgroup.value().cloned();
-        Some(Owner { pid: *pid, comm: process.comm.clone(), cgroup, unit: process.unit() })
-    });
-    named.collect()
+    ends.into_iter().map(|end| owners_of(end, inode)).find(|owners| !owners.is_empty()).unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 use tcproof_core::State;
 use tcproof_core::path::{Count, Stage, stages};
+use tcproof_report::path::word;
 
 use super::{Cell, Column, Row, Table};
 use crate::seen::Seen;
@@ -22,13 +23,12 @@ pub(super) fn table(seen: &Seen) -> Table {
         let passed = stage.passed.first().map(|first| {
             sum(&stage.passed.iter().filter(|count| count.counter == first.counter).cloned().collect::<Vec<_>>())
         });
-        let (word, state) = word(&stage);
         Row {
             id: stage.stage.into(),
-            state,
+            state: (!stage.dropped.is_empty()).then_some(State::Near),
             cells: vec![
                 Cell::text(stage.title),
-                Cell::text(word),
+                Cell::text(word(&stage)),
                 passed.map_or_else(Cell::unknown, Cell::count),
                 Cell::count(stage.lost()),
                 Cell::count(sum(&stage.delayed)),
@@ -38,15 +38,6 @@ pub(super) fn table(seen: &Seen) -> Table {
         }
     });
     Table { columns: COLUMNS, rows: rows.collect(), empty: String::new() }
-}
-
-/// As `path` has it.
-fn word(stage: &Stage) -> (&'static str, Option<State>) {
-    match stage {
-        stage if !stage.dropped.is_empty() => ("DROPPED", Some(State::Near)),
-        stage if stage.still == 0 && stage.passed.is_empty() && !stage.unknown.is_empty() => ("unknown", None),
-        _ => ("ok", None),
-    }
 }
 
 fn mostly(stage: &Stage) -> String {

@@ -6,9 +6,7 @@ use tcproof_core::limits::percent;
 use tcproof_core::verify::{self, Verification, Verified};
 use tcproof_core::{Diagnosis, Headroom, Interval, ListenerWatch, Reading, Verdict};
 
-use super::{
-    BUSIEST, Block, Card, Cell, Chart, Content, Field, NAMES, ROWS, Section, Table, Tone, column, left, number,
-};
+use super::{BUSIEST, Block, Card, Cell, Chart, Content, Field, ROWS, Section, Table, Tone, column, left, number};
 use super::{changes, connections, facts, findings, packet_path, probes, queue};
 use crate::layout::{Role, count, thousands};
 use crate::report::{Change, Report};
@@ -291,6 +289,6 @@ fn unknown(before: &Diagnosis, after: &Diagnosis) -> Vec<Block> {
     };
     let mut all: Vec<_> = old.union(&new).map(marked).collect();
     let many = all.len();
-    all.truncate(ROWS.min(NAMES * BUSIEST));
+    all.truncate(ROWS);
     if all.is_empty() { Vec::new() } else { [Some(Block::List(all)), left(many, ROWS)].into_iter().flatten().collect() }
 }
