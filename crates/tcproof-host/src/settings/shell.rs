@@ -513,7 +513,7 @@ impl Lexer<'_> {
                 self.next += 1;
                 while let Some(letter) = self.take() {
                     match letter.c {
-                        '\\' => self.next += 1,
+                        '\\' => drop(self.take()),
                         '\'' => return,
                         _ => word.letters.push(letter),
                     }

@@ -37,7 +37,7 @@ fn branches_hold_apart() {
 
 #[test]
 fn what_is_not_closed_is_said() {
-    for (text, column) in [("a 'b\nc", 3), ("a \"b", 3), ("a $(b", 4), ("a ${b", 3)] {
+    for (text, column) in [("a 'b\nc", 3), ("a \"b", 3), ("a $(b", 4), ("a ${b", 3), ("a $'b", 3), ("a $'\\", 3)] {
         let found = commands(&letters(text), Dialect::Shell);
         assert_eq!(found.unclosed.map(|letter| letter.column), Some(column), "{text}");
     }
