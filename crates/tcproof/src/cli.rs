@@ -9,11 +9,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tcproof_core::Version;
-use tcproof_host::Scope;
 
 pub(crate) use change::{ApplyArgs, ConfirmArgs, Confirmation, JournalArgs, RollbackArgs, UndoWatchArgs, VerifyArgs};
-pub(crate) use shared::{At, FailOn, ProbeArgs};
-use values::{kernel, scope, size};
+pub(crate) use shared::{At, FailOn, NetnsArgs, ProbeArgs};
+use values::{kernel, size};
 pub(crate) use watch::{
     BackendChoice, By, CheckArgs, PathArgs, PlanArgs, RecordArgs, RecordOn, ReportArgs, ServeArgs, SocketsArgs, TopArgs,
 };
@@ -218,9 +217,8 @@ pub(crate) enum Color {
 pub(crate) struct ExplainArgs {
     /// A limit, a knob, a counter, a rule; or limits, knobs, counters, rules, states (none: the limits)
     pub(crate) topic: Option<String>,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
     /// Look at this directory instead of the live host
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     pub(crate) root: PathBuf,

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tcproof_host::Scope;
 
-use super::shared::ProbeArgs;
-use super::values::{confirmation, scope, window};
+use super::shared::{NetnsArgs, ProbeArgs};
+use super::values::{confirmation, window};
 use crate::cmd::change::JOURNAL;
 
 /// `apply`.
@@ -76,9 +75,8 @@ pub(crate) struct VerifyArgs {
     pub(crate) settle: Option<Duration>,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
     /// Only what concerns this port (and what concerns the whole host)
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "plan")]
     pub(crate) port: Option<u16>,

@@ -7,24 +7,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tcproof_host::Scope;
 
-use super::shared::{At, FailOn, ProbeArgs};
+use super::shared::{At, FailOn, NetnsArgs, ProbeArgs, RootArgs, WatchArgs};
 use super::values::{at, host_name, knob, long_time, scope, size, sliding_window, window};
 
 /// `check`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
-    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
-    pub(crate) window: Duration,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
-    /// Only what concerns this port (and what concerns the whole host)
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
-    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+    #[command(flatten)]
+    pub(crate) root: RootArgs,
     /// Judge a recording (tcproof record) instead: its last 5s, or those --at and --for say; or a dump of others: a sosreport,
     /// or what ss -peaonmi, nstat -az, netstat -s, sysctl -a printed and files of /proc/net (twice: the two ends of an interval)
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
@@ -51,15 +43,8 @@ pub(crate) struct CheckArgs {
 /// `plan`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
-    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
-    pub(crate) window: Duration,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
-    /// Only what concerns this port (and what concerns the whole host)
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
     /// Plan from what `check --json` saved, from a recording (tcproof record), or from a dump of others, without watching
@@ -80,9 +65,8 @@ pub(crate) struct PlanArgs {
     /// Exit with 3 when something could not be seen
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) root: RootArgs,
 }
 
 /// `report`.
@@ -91,15 +75,8 @@ pub(crate) struct ReportArgs {
     /// The file to write; one that is there is replaced (none: to standard output)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
-    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
-    pub(crate) window: Duration,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
-    /// Only what concerns this port (and what concerns the whole host)
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
     #[command(flatten)]
     pub(crate) ebpf: ProbeArgs,
     /// Report what `check --json` saved, a recording (tcproof record): its last 5s, or those --at and --for say; or a dump of
@@ -112,9 +89,8 @@ pub(crate) struct ReportArgs {
     /// Exit with 12 or 13 from which state on; the report is written all the same
     #[arg(long, value_enum, default_value = "never", value_name = "STATE")]
     pub(crate) fail_on: FailOn,
-    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) root: RootArgs,
 }
 
 /// `path`.
@@ -123,12 +99,10 @@ pub(crate) struct PathArgs {
     /// How long to watch, such as 5s, 500ms or 2m (100ms to 1h)
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = window)]
     pub(crate) window: Duration,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
-    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
+    #[command(flatten)]
+    pub(crate) root: RootArgs,
     /// Every counter, every device, every reading that is missing
     #[arg(short, long)]
     pub(crate) verbose: bool,
@@ -140,9 +114,8 @@ pub(crate) struct TopArgs {
     /// How much time is judged, second after second (1s to 60s)
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = sliding_window)]
     pub(crate) window: Duration,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
     /// Show a recording (tcproof record), in which one can move
     #[arg(long, value_name = "FILE", conflicts_with = "netns")]
     pub(crate) from: Option<PathBuf>,
@@ -184,9 +157,8 @@ pub(crate) struct RecordArgs {
     /// Replace addresses and the names of host, processes, control groups and namespaces, so that it can be shown to others
     #[arg(long)]
     pub(crate) redact: bool,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
 }
 
 /// `--on`.
@@ -211,9 +183,8 @@ pub(crate) struct ServeArgs {
     /// How long each window is, one after the other, such as 15s or 1m (100ms to 1h)
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = window)]
     pub(crate) every: Duration,
-    /// Network namespaces, with commas between them: names (ip netns), pids, inodes; or all
-    #[arg(long, value_name = "NAME|PID|all", default_value = "all", value_parser = scope)]
-    pub(crate) netns: Scope,
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
     /// Push each window to an OpenTelemetry collector too, to URL/v1/metrics; else to OTEL_EXPORTER_OTLP_ENDPOINT, if set
     #[cfg(feature = "otlp")]
     #[arg(long, value_name = "URL", value_parser = crate::cmd::otlp::endpoint)]
@@ -244,9 +215,8 @@ pub(crate) struct SocketsArgs {
     /// Destinations that are told apart; what a full table can't take is counted and said
     #[arg(long, value_name = "N", default_value = "16384", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub(crate) table: u32,
-    /// Read this directory instead of the live host: a mounted root, or one with a copy of /proc in it
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) root: RootArgs,
     /// Show what a recording (tcproof record) knows at its end, or then (--at): not every socket
     #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "by", "backend", "table", "root"])]
     pub(crate) from: Option<PathBuf>,

@@ -59,7 +59,7 @@ fn text(topic: Topic, args: &ExplainArgs, style: &Style) -> anyhow::Result<Strin
         Topic::Rules => explain::rules(style),
         Topic::State(state) => with_state(state, args, |here| explain::state(state, here, style))?,
         Topic::States => {
-            let seen = states(&Root::with_proc(&args.root)?, &args.netns)?;
+            let seen = states(&Root::with_proc(&args.root)?, &args.netns.scope)?;
             explain::states(&total(&seen), &seen.places, &seen.unseen, style)
         }
     })
@@ -75,14 +75,16 @@ fn json(topic: Topic, args: &ExplainArgs) -> anyhow::Result<String> {
         Topic::Knobs => explain::names_json("knobs", knobs::all().map(|knob| knob.key)),
         Topic::Counters => explain::names_json("counters", counters::all().map(|counter| counter.name)),
         Topic::Rules => explain::names_json("rules", RULES.iter().map(|rule| rule.slug)),
-        Topic::States => explain::states_json(None, &states(&Root::with_proc(&args.root)?, &args.netns)?.places),
-        Topic::State(it) => explain::states_json(Some(it), &states(&Root::with_proc(&args.root)?, &args.netns)?.places),
+        Topic::States => explain::states_json(None, &states(&Root::with_proc(&args.root)?, &args.netns.scope)?.places),
+        Topic::State(it) => {
+            explain::states_json(Some(it), &states(&Root::with_proc(&args.root)?, &args.netns.scope)?.places)
+        }
     })
 }
 
 fn with_knob(it: &Knob, args: &ExplainArgs, show: impl FnOnce(&Here<'_, String>) -> String) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = everywhere(&root, &args.netns, usize::MAX, |root| knob(root, it.key))?;
+    let seen = everywhere(&root, &args.netns.scope, usize::MAX, |root| knob(root, it.key))?;
     Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
 }
 
@@ -92,13 +94,13 @@ fn with_counter(
     show: impl FnOnce(&Here<'_, u64>) -> String,
 ) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = everywhere(&root, &args.netns, usize::MAX, |root| counter(root, it))?;
+    let seen = everywhere(&root, &args.netns.scope, usize::MAX, |root| counter(root, it))?;
     Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
 }
 
 fn with_state(it: State, args: &ExplainArgs, show: impl FnOnce(&Here<'_, u64>) -> String) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = states(&root, &args.netns)?;
+    let seen = states(&root, &args.netns.scope)?;
     let of_state = |counts: Reading<BTreeMap<State, u64>>| {
         counts.and_then(|counts| match counts.get(&it) {
             Some(n) => Reading::Present(*n),

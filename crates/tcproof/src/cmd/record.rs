@@ -14,7 +14,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_core::{Interval, Reading, State, Verdict, diagnose};
-use tcproof_host::{Options, Root, Watcher, allow_many_files};
+use tcproof_host::{Root, Watcher, allow_many_files};
 use tcproof_record::{Error, Header, Recorder, Redactor, Step, summary};
 use tcproof_report::record as report;
 
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &RecordArgs, output: &OutputArgs) -> anyhow::Result<Exit
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
     }
-    let options = Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
+    let options = args.netns.live(args.every);
     let mut watcher = Watcher::open(&options, since_boot())?;
     watcher.stop_on(Arc::clone(&stop));
     watcher.few_flows(FLOWS, (args.every / 2).min(SAMPLE_EVERY));

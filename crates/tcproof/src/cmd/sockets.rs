@@ -28,7 +28,7 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
         return recorded(file, args, output);
     }
     allow_many_files();
-    let root = Root::with_proc(&args.root)?;
+    let root = Root::with_proc(&args.root.dir)?;
     let ask = Ask {
         scope: args.netns.clone(),
         method: match args.backend {

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &OutputArgs) -> anyhow::Result<Exit
     }
     args.report.as_deref().map(change_report::ensure_writable).transpose()?;
     let stop = stop_flag()?;
-    let scope = &args.netns;
+    let scope = &args.netns.scope;
     let before = observation(args.window, scope, args.ebpf)?;
     let reasons = reasons(plan.as_ref(), &before, args.port);
     ensure!(!reasons.is_empty(), "there is nothing to verify: nothing limits TCP here now, and no plan says what did");
