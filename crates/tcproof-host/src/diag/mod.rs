@@ -140,7 +140,7 @@ fn absent(error: &io::Error) -> Absent {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use tcproof_core::snapshot::{Endpoint, Protocol};
+    use tcproof_core::snapshot::Protocol;
 
     #[test]
     fn the_kernel_shows_a_listener_with_its_backlog_inode_and_drops() {
@@ -172,8 +172,8 @@ mod tests {
             let server = listener.accept().unwrap().0;
             let mut diag = Diag::open().unwrap();
             let mut flow = Flow {
-                local: Endpoint::new(client.local_addr().unwrap().ip(), client.local_addr().unwrap().port()),
-                remote: Endpoint::new(client.peer_addr().unwrap().ip(), client.peer_addr().unwrap().port()),
+                local: client.local_addr().unwrap().into(),
+                remote: client.peer_addr().unwrap().into(),
                 // ~0 is "any" (INET_DIAG_NOCOOKIE).
                 cookie: u64::MAX,
                 inode: 0,
