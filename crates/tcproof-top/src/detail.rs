@@ -146,7 +146,9 @@ pub(crate) fn explain(topic: &str, seen: Option<&Seen>, style: &Style) -> Result
     if let Some(rule) = Rule::by_slug(topic) {
         return Ok(explain::rule(rule, style));
     }
-    let machine = machine(seen);
+    // As far as the window says.
+    let machine =
+        seen.map_or_else(|| Machine::of_kernel(Version::ALWAYS), |seen| Machine::of_host(&seen.interval.after.host));
     if let Some(knob) = knob_called(topic) {
         let places = places(seen, |ns| match ns.knobs.get(knob.key) {
             Some(value) => value.clone(),
@@ -186,17 +188,6 @@ fn places<T>(
 ) -> Vec<(String, Reading<T>)> {
     let namespaces = seen.into_iter().flat_map(|seen| seen.interval.after.namespaces.values());
     namespaces.map(|ns| (ns.name.clone(), value(ns))).collect()
-}
-
-/// As far as the window says.
-fn machine(seen: Option<&Seen>) -> Machine {
-    let Some(host) = seen.map(|seen| &seen.interval.after.host) else { return Machine::of_kernel(Version::ALWAYS) };
-    let (bytes, page_bytes) = (host.memory_bytes, u64::from(host.page_bytes));
-    Machine {
-        memory: (bytes > 0 && page_bytes > 0).then_some(knobs::Memory { bytes, page_bytes }),
-        cpus: (host.cpus > 0).then_some(host.cpus),
-        ..Machine::of_kernel(Version::of_release(&host.kernel).unwrap_or(Version::ALWAYS))
-    }
 }
 
 /// The changes that the findings call for.
