@@ -1,7 +1,7 @@
 //! What is behind a row, and the pages: texts that the report writes.
 
 use tcproof_core::counters::{self, Counter};
-use tcproof_core::knobs::{self, Knob, Machine};
+use tcproof_core::knobs::{self, Machine};
 use tcproof_core::limits::{Limit, in_bits};
 use tcproof_core::lint::Rule;
 use tcproof_core::path::stages;
@@ -149,7 +149,7 @@ pub(crate) fn explain(topic: &str, seen: Option<&Seen>, style: &Style) -> Result
     // As far as the window says.
     let machine =
         seen.map_or_else(|| Machine::of_kernel(Version::ALWAYS), |seen| Machine::of_host(&seen.interval.after.host));
-    if let Some(knob) = knob_called(topic) {
+    if let Some(knob) = knobs::by_name(topic) {
         let places = places(seen, |ns| match ns.knobs.get(knob.key) {
             Some(value) => value.clone(),
             None => Reading::Absent(tcproof_core::Absent::Failed {
@@ -172,14 +172,6 @@ fn value(ns: &tcproof_core::snapshot::Netns, counter: &Counter) -> Reading<u64> 
         // Its page then has no place for values.
         _ => Reading::Absent(tcproof_core::Absent::Failed { what: counter.name.into(), error: String::new() }),
     }
-}
-
-fn knob_called(name: &str) -> Option<&'static Knob> {
-    let ends_so = |knob: &&Knob| knob.key.strip_suffix(name).is_some_and(|before| before.ends_with('.'));
-    knobs::by_key(name).or_else(|| {
-        let mut found = knobs::all().filter(ends_so);
-        found.next().filter(|_| found.next().is_none() && !name.is_empty())
-    })
 }
 
 fn places<T>(

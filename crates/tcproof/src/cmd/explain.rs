@@ -122,7 +122,7 @@ fn topic(name: &str) -> Option<Topic> {
     };
     list.or_else(|| Limit::by_slug(name).map(Topic::Limit))
         .or_else(|| Rule::by_slug(name).map(Topic::Rule))
-        .or_else(|| knob_called(name).map(Topic::Knob))
+        .or_else(|| knobs::by_name(name).map(Topic::Knob))
         .or_else(|| counters::by_name(name).map(Topic::Counter))
         .or_else(|| State::by_name(name).map(Topic::State))
         // As ss(8) writes them.
@@ -133,25 +133,6 @@ fn topic(name: &str) -> Option<Topic> {
         })
 }
 
-/// By its key, its path, or the end of its key where only one ends so: `somaxconn`, `max_syn_backlog`.
-fn knob_called(name: &str) -> Option<&'static Knob> {
-    let key = name.trim_start_matches("/proc/sys/").replace('/', ".");
-    knobs::by_key(&key).or_else(|| match knobs_ending(&key)[..] {
-        [knob] => Some(knob),
-        _ => None,
-    })
-}
-
-/// Those whose key ends so, after a dot; where there are none, after an underscore.
-fn knobs_ending(end: &str) -> Vec<&'static Knob> {
-    let ending = |separator| {
-        let ends_so = move |knob: &&Knob| knob.key.strip_suffix(end).is_some_and(|before| before.ends_with(separator));
-        knobs::all().filter(ends_so).collect::<Vec<_>>()
-    };
-    let found = ending('.');
-    if found.is_empty() && !end.is_empty() { ending('_') } else { found }
-}
-
 /// The nearest name, or where the lists are.
 fn hint(typed: &str) -> String {
     let names = || {
@@ -160,7 +141,8 @@ fn hint(typed: &str) -> String {
         names.chain(["limits", "knobs", "counters", "rules", "states"])
     };
     let several: Vec<_> = counters::called(typed).map(|counter| counter.name).collect();
-    let several = if several.is_empty() { knobs_ending(typed).iter().map(|knob| knob.key).collect() } else { several };
+    let several =
+        if several.is_empty() { knobs::ending_in(typed).iter().map(|knob| knob.key).collect() } else { several };
     if several.len() > 1 {
         return format!("it may be {}", several.join(" or "));
     }
