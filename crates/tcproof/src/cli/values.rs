@@ -13,19 +13,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A window: whole or decimal number with ms, s, m or h; without a unit, seconds.
 pub(super) fn window(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds_per = match unit {
-        "ms" => 0.001,
-        "s" | "" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("unknown unit {unit:?}: expected a time such as 500ms, 5s or 2m")),
-    };
-    let number: f64 = number.parse().map_err(|_| "expected a time such as 500ms, 5s or 2m".to_string())?;
-    let window = Duration::try_from_secs_f64(number * seconds_per).unwrap_or(Duration::MAX);
-    match window {
-        window if window < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
+    match time(text, false, "expected a time such as 500ms, 5s or 2m")? {
         window if window > LONGEST => Err("too long: at most 1h".into()),
         window => Ok(window),
     }
@@ -42,7 +30,13 @@ pub(super) fn sliding_window(text: &str) -> Result<Duration, String> {
 
 /// A time that may be days: a whole or decimal number with ms, s, m, h or d; without a unit, seconds.
 pub(super) fn long_time(text: &str) -> Result<Duration, String> {
-    const EXPECTED: &str = "expected a time such as 30s, 10m, 12h or 7d";
+    match time(text, true, "expected a time such as 30s, 10m, 12h or 7d")? {
+        time if time > LONGEST * 24 * 3_660 => Err("too long: at most ten years".into()),
+        time => Ok(time),
+    }
+}
+
+fn time(text: &str, may_be_days: bool, expected: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let seconds_per = match unit {
@@ -50,14 +44,13 @@ pub(super) fn long_time(text: &str) -> Result<Duration, String> {
         "s" | "" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3_600.0,
-        "d" => 86_400.0,
-        _ => return Err(format!("unknown unit {unit:?}: {EXPECTED}")),
+        "d" if may_be_days => 86_400.0,
+        _ => return Err(format!("unknown unit {unit:?}: {expected}")),
     };
-    let number: f64 = number.parse().map_err(|_| EXPECTED.to_string())?;
-    match Duration::try_from_secs_f64(number * seconds_per) {
-        Ok(time) if time < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
-        Ok(time) if time <= LONGEST * 24 * 3_660 => Ok(time),
-        _ => Err("too long: at most ten years".into()),
+    let number: f64 = number.parse().map_err(|_| expected.to_string())?;
+    match Duration::try_from_secs_f64(number * seconds_per).unwrap_or(Duration::MAX) {
+        time if time < SHORTEST => Err("too short: nothing can be counted in less than 100ms".into()),
+        time => Ok(time),
     }
 }
 
