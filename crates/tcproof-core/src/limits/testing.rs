@@ -646,6 +646,17 @@ pub(crate) fn unknowns(limit: &Limit, host: &Host) -> Vec<String> {
     detected.unknown.into_iter().map(|unknown| unknown.reading).collect()
 }
 
+/// What the only finding says, why, and what to do: for inline snapshots.
+pub(crate) fn sentences(limit: &Limit, host: &Host) -> String {
+    let finding = the_finding(limit, host);
+    alloc::format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
+}
+
+/// The same, behind what it is about.
+pub(crate) fn subject_and_sentences(limit: &Limit, host: &Host) -> String {
+    alloc::format!("{}: {}", the_finding(limit, host).subject, sentences(limit, host))
+}
+
 /// "1. application: …" lines for inline snapshots.
 pub(crate) fn remedies(finding: &Finding) -> String {
     let line = |(n, remedy): (usize, &crate::finding::Remedy)| {

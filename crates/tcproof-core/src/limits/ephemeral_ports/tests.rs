@@ -2,7 +2,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::limits::testing::{
-    Host, Listen, OWN, assert_clear, endpoint, no_permission, remedies, the_finding, unknowns, verdict,
+    Host, Listen, OWN, assert_clear, endpoint, no_permission, sentences, the_finding, unknowns, verdict,
 };
 use crate::snapshot::Pid;
 use crate::trace::{Connects, Counted};
@@ -49,11 +49,6 @@ fn burns(host: Host, millis: u64) -> Host {
         let process = snapshot.processes.get_mut(&41).expect("just made");
         process.kernel_time = Reading::Present(Duration::from_millis(millis));
     })
-}
-
-fn sentences(host: &Host) -> String {
-    let finding = the_finding(&LIMIT, host);
-    format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
 }
 
 /// A probe that saw all connects of the window: so many to a destination, of which so many found no port.
@@ -119,7 +114,7 @@ fn who_found_no_port_is_told_also_when_they_are_free_again() {
         assert!(!finding.remedies.is_empty());
     }
     let small = Host::new().knob(RANGE, "40000 40009").ns(|ns| ns.sockets.ports = Reading::Present(PortUse::default()));
-    insta::assert_snapshot!(sentences(&probed(small, &rows)), @"
+    insta::assert_snapshot!(sentences(&LIMIT, &probed(small, &rows)), @"
     100 of 1000 connect(2) calls from 10.0.0.1 to 10.0.0.9:5432 found no free port (EADDRNOTAVAIL) in 5.0 s
     40000–40009 without 0 reserved and 0 listening ports leaves 10 to choose from
     1. Application: let crawler send more over fewer connections (a pool with an upper bound, pipelining, HTTP/2), and close those that idle
@@ -166,7 +161,7 @@ fn ports_that_are_given_back_after_a_second_are_not_taken() {
 fn time_wait_churn_fires_on_the_default_range() {
     let host = busy(28_000, 27_900).grew("Tcp.ActiveOpens", 2_300).owner(7, 41).process(41, "crawler", 10, 1024);
     assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "time-wait-churn".into()));
-    insta::assert_snapshot!(sentences(&host), @"
+    insta::assert_snapshot!(sentences(&LIMIT, &host), @"
     28000 of 28232 ports (99 %) from 10.0.0.1 to 10.0.0.9:5432 are in use, at both ends of 5.0 s: connect(2) there finds no free port (EADDRNOTAVAIL)
     27900 are in TIME_WAIT: this side closes first, and each close keeps its port for 60 s; 28232 ports last for 471 connections/s
     1. Application: let crawler keep connections and reuse them (a pool, HTTP keep-alive) instead of one per request
@@ -183,7 +178,7 @@ fn a_narrowed_range_does_not_hide_who_uses_it_up() {
     assert_eq!(verdict(&LIMIT, &narrow(busy(1_000, 998))), (State::Limiting, "time-wait-churn".into()));
     let host = narrow(busy(1_000, 3)).listener(Listen::at("0.0.0.0:20000")).grew("Tcp.ActiveOpens", 85);
     assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "concurrent-connections".into()));
-    insta::assert_snapshot!(sentences(&host), @"
+    insta::assert_snapshot!(sentences(&LIMIT, &host), @"
     1000 of 1000 ports (100 %) from 10.0.0.1 to 10.0.0.9:5432 are in use, at both ends of 5.0 s: connect(2) there finds no free port (EADDRNOTAVAIL)
     997 of them are open connections, 3 in TIME_WAIT
     1. Application: let the application send more over fewer connections (a pool with an upper bound, pipelining, HTTP/2), and close those that idle
@@ -198,7 +193,7 @@ fn a_range_that_leaves_hardly_a_port_is_small() {
     assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "range-small".into()));
     let host = busy(4_000, 3_900).knob(RANGE, "40000\t49999").knob(RESERVED, "40000-45999");
     assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "range-small".into()));
-    insta::assert_snapshot!(sentences(&host), @"
+    insta::assert_snapshot!(sentences(&LIMIT, &host), @"
     4000 of 4000 ports (100 %) from 10.0.0.1 to 10.0.0.9:5432 are in use, at both ends of 5.0 s: connect(2) there finds no free port (EADDRNOTAVAIL)
     40000–49999 without 6000 reserved and 0 listening ports leaves 4000 to choose from
     1. Application: let the application keep connections and reuse them (a pool, HTTP keep-alive) instead of one per request
@@ -214,7 +209,7 @@ fn a_range_that_leaves_hardly_a_port_is_small() {
 fn bind_before_connect_is_seen_where_destinations_share_no_port() {
     let host = bound(14_100);
     assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "bind-before-connect".into()));
-    insta::assert_snapshot!(sentences(&host), @"
+    insta::assert_snapshot!(sentences(&LIMIT, &host), @"
     28200 of 28232 ports of 10.0.0.1 are in use (99 %): bind(2) finds no free port for any destination (EADDRINUSE)
     28200 sockets to 2 destinations share no port: they bind to 10.0.0.1 before they connect, without IP_BIND_ADDRESS_NO_PORT
     1. Application: set IP_BIND_ADDRESS_NO_PORT before bind(2) to a source address: then connect(2) picks the port, and shares it between destinations
@@ -250,7 +245,7 @@ fn a_source_with_one_big_destination_says_nothing_of_binding() {
 fn a_search_that_burns_cpu_is_limiting() {
     let host = burns(busy(20_000, 19_900).grew("Tcp.ActiveOpens", 2_700), 4_600);
     assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "search-slow".into()));
-    insta::assert_snapshot!(sentences(&host), @"
+    insta::assert_snapshot!(sentences(&LIMIT, &host), @"
     20000 of 28232 ports (71 %) from 10.0.0.1 to 10.0.0.9:5432 are in use: each connect(2) searches 1704 µs for a free one
     crawler spent 92 % of a CPU in the kernel, 1704 µs for each of 2700 connects; below half of the range one costs about 50 µs
     1. Application: let crawler keep connections and reuse them (a pool, HTTP keep-alive) instead of one per request
