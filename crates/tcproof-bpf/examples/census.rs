@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_bpf::walk::{Walk, With};
 use tcproof_bpf::{BpfBackend, BpfHolders};
-use tcproof_core::census::{Backend, Bounds, Held, Holders, Place, PortRange, Tally};
+use tcproof_core::census::{Backend, Bounds, Held, Holders, Place, PortRange, PortSet, Tally};
 use tcproof_core::snapshot::NetnsId;
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
@@ -37,7 +37,7 @@ fn time(what: &str, rounds: u16, mut work: impl FnMut() -> Anything<String>) -> 
 }
 
 /// Ports that something listens on, from `/proc/net/tcp`: `sl local_address rem_address st`, all in hex.
-fn listening() -> Anything<Vec<u16>> {
+fn listening() -> Anything<PortSet> {
     const LISTEN: &str = "0A";
     let mut ports = Vec::new();
     for line in BufReader::new(File::open("/proc/net/tcp")?).lines() {
@@ -48,9 +48,7 @@ fn listening() -> Anything<Vec<u16>> {
             ports.push(u16::from_str_radix(port, 16)?);
         }
     }
-    ports.sort_unstable();
-    ports.dedup();
-    Ok(ports)
+    Ok(ports.into_iter().collect())
 }
 
 fn main() -> Anything<()> {
