@@ -11,6 +11,7 @@ use tcproof_bpf::walk::{Walk, With};
 use tcproof_bpf::{BpfBackend, BpfHolders};
 use tcproof_core::census::{Backend, Bounds, Held, Holders, Place, PortRange, PortSet, Tally};
 use tcproof_core::snapshot::NetnsId;
+use tcproof_host::diag::{Diag, Request, States};
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -71,6 +72,11 @@ fn main() -> Anything<()> {
             Ok(format!("{total} sockets, {} rows", tally.destinations().len()))
         })?;
     }
+    time("dump", rounds, || {
+        let (mut diag, mut sockets) = (Diag::open().map_err(|why| why.to_string())?, 0);
+        diag.dump(&Request::tcp(States::ALL_BUT_LISTEN), |_| sockets += 1).map_err(|why| why.to_string())?;
+        Ok(format!("{sockets} sockets"))
+    })?;
     let walk = Walk::load()?;
     let namespace = walk.namespace(u32::try_from(netns)?)?.ok_or("no such namespace")?;
     let kinds = [("walk", false, false), ("walk, inodes", true, false), ("walk, cgroups too", true, true)];
