@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_bpf::walk::{Walk, With};
 use tcproof_bpf::{BpfBackend, BpfHolders};
-use tcproof_core::census::{Backend, Bounds, Held, Holders, Place, PortRange, Tally};
+use tcproof_core::census::{Backend, Bounds, Held, Holders, Place, PortRange, PortSet, Tally};
 use tcproof_core::snapshot::NetnsId;
+use tcproof_host::diag::{Diag, Request, States};
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -37,7 +38,7 @@ fn time(what: &str, rounds: u16, mut work: impl FnMut() -> Anything<String>) -> 
 }
 
 /// Ports that something listens on, from `/proc/net/tcp`: `sl local_address rem_address st`, all in hex.
-fn listening() -> Anything<Vec<u16>> {
+fn listening() -> Anything<PortSet> {
     const LISTEN: &str = "0A";
     let mut ports = Vec::new();
     for line in BufReader::new(File::open("/proc/net/tcp")?).lines() {
@@ -48,9 +49,7 @@ fn listening() -> Anything<Vec<u16>> {
             ports.push(u16::from_str_radix(port, 16)?);
         }
     }
-    ports.sort_unstable();
-    ports.dedup();
-    Ok(ports)
+    Ok(ports.into_iter().collect())
 }
 
 fn main() -> Anything<()> {
@@ -73,6 +72,11 @@ fn main() -> Anything<()> {
             Ok(format!("{total} sockets, {} rows", tally.destinations().len()))
         })?;
     }
+    time("dump", rounds, || {
+        let (mut diag, mut sockets) = (Diag::open().map_err(|why| why.to_string())?, 0);
+        diag.dump(&Request::tcp(States::ALL_BUT_LISTEN), |_| sockets += 1).map_err(|why| why.to_string())?;
+        Ok(format!("{sockets} sockets"))
+    })?;
     let walk = Walk::load()?;
     let namespace = walk.namespace(u32::try_from(netns)?)?.ok_or("no such namespace")?;
     let kinds = [("walk", false, false), ("walk, inodes", true, false), ("walk, cgroups too", true, true)];

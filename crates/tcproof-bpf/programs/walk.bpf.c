@@ -27,7 +27,10 @@ enum {
 	NAMESPACES = 1 << 20,
 };
 
-/* What is wanted of each socket besides. Each costs a cache miss or two for every one that is not TIME_WAIT. */
+/*
+ * What is wanted of each socket besides. Each costs a cache miss or two for every one that is not TIME_WAIT. The inode takes
+ * the place of the device that a socket is bound to.
+ */
 enum { WITH_CGROUP = 1, WITH_INODE = 2 };
 /* In a record. */
 enum { HAS_CGROUP = 1 << 24 };
@@ -131,8 +134,8 @@ static ALWAYS_INLINE u32 inode_of(u64 sk, const int fast)
  * Writes down, after the two words of what all have, what only some have: a socket that is not whole
  * (inet_timewait_sock, request_sock) has neither inode nor control group, and TIME_WAIT one more state.
  */
-static ALWAYS_INLINE void rest(struct walk *w, u64 *to, u64 sk, u64 ports, u8 state, u16 family, u64 v4, const u64 *v6,
-			       const int fast)
+static ALWAYS_INLINE void rest(struct walk *w, u64 *to, u64 sk, u64 ports, u8 state, u16 family, u32 device, u64 v4,
+			       const u64 *v6, const int fast)
 {
 	struct buffer *b = w->buffer;
 	u64 about = state | (u64)family << 16;
@@ -158,8 +161,8 @@ static ALWAYS_INLINE void rest(struct walk *w, u64 *to, u64 sk, u64 ports, u8 st
 		}
 		words = 6;
 	}
-	if (is_whole && w->with & WITH_INODE)
-		about |= (u64)inode_of(sk, fast) << 32;
+	if (is_whole)
+		about |= (u64)(w->with & WITH_INODE ? inode_of(sk, fast) : device) << 32;
 	if (is_whole && w->with & WITH_CGROUP) {
 		about |= HAS_CGROUP;
 		if (words == 3)
@@ -189,7 +192,8 @@ static ALWAYS_INLINE void socket_fast(struct walk *w, u64 node)
 	}
 	to = room(w);
 	if (to)
-		rest(w, to, sk, common->skc_portpair, common->skc_state, common->skc_family, common->skc_addrpair, 0, 1);
+		rest(w, to, sk, common->skc_portpair, common->skc_state, common->skc_family,
+		     common->skc_bound_dev_if, common->skc_addrpair, 0, 1);
 }
 
 /* As much of a socket as is read at once where only bpf_probe_read_kernel can read it. */
@@ -234,7 +238,7 @@ static ALWAYS_INLINE void socket_slow(struct walk *w, u64 node)
 	to = room(w);
 	if (to)
 		rest(w, to, sk, FROM_HEAD(u32, skc_portpair), FROM_HEAD(u8, skc_state), FROM_HEAD(u16, skc_family),
-		     FROM_HEAD(u64, skc_addrpair), v6, 0);
+		     FROM_HEAD(u32, skc_bound_dev_if), FROM_HEAD(u64, skc_addrpair), v6, 0);
 }
 
 /* What a chain ends in. */

@@ -5,19 +5,23 @@ use std::sync::{Mutex, PoisonError};
 
 use rustc_hash::FxBuildHasher;
 use tcproof_core::Absent;
-use tcproof_core::census::{Backend, End, Held, Holders, Lost, Method, Place, Tally};
+use tcproof_core::census::{Backend, DestinationUse, End, Held, Holders, Lost, MEMBERS, Member, Method, Place, Tally};
 use tcproof_core::snapshot::{Endpoint, NetnsId, Tuple};
 use tcproof_core::states::State;
 
 use crate::files::Files;
 use crate::refused::Refused;
-use crate::walk::{Met, Namespace, Table, Walk, With, v6};
+use crate::walk::{Met, Namespace, Table, Walk, With, v4, v6};
 
 /// Rows that a thread keeps before it hands them on: what a table of 4096 places holds without growing, which fits into a
 /// core's own cache.
 const ROWS: usize = 3584;
-/// Numbers of states, rounded up; 0 is for those that this version does not know.
-const STATES: usize = 16;
+/// Kinds of sockets: a state's number, those that this version does not know, and one more.
+const KINDS: usize = 16;
+const UNKNOWN: usize = 0;
+const SMALL_FIN_WAIT2: usize = 15;
+/// States in which a connection has a file, or will have one.
+const HELD: [u8; 3] = [State::Established.number(), State::SynSent.number(), State::CloseWait.number()];
 
 /// Counts by a walk in the kernel.
 #[derive(Debug)]
@@ -101,17 +105,19 @@ impl Holders for BpfHolders {
 
     fn count(&mut self, places: &[Place], held: &mut Held) -> Result<(), Absent> {
         let there: HashSet<u32, FxBuildHasher> = places.iter().map(inode).collect();
-        let mut processes = HashMap::<u32, States, FxBuildHasher>::default();
+        let mut processes = HashMap::<u32, Kinds, FxBuildHasher>::default();
         self.files.for_each(|holding| {
             // One that is neither connected nor listens is in no census.
             if there.contains(&holding.netns) && holding.state != State::Close.number() {
-                let state = if usize::from(holding.state) < STATES { usize::from(holding.state) } else { 0 };
-                processes.entry(holding.pid).or_default()[state] += 1;
+                let known = Some(usize::from(holding.state)).filter(|state| *state < SMALL_FIN_WAIT2);
+                processes.entry(holding.pid).or_default()[known.unwrap_or(UNKNOWN)] += 1;
             }
         })?;
-        for (pid, states) in processes {
-            for (state, n) in counted(&states).filter_map(|(number, n)| Some((State::of_number(number)?, n))) {
-                held.add(pid, state, n);
+        for (pid, kinds) in processes {
+            for (kind, n) in counted(&kinds) {
+                if let Some((state, _)) = of_kind(kind) {
+                    held.add(pid, state, n);
+                }
             }
         }
         Ok(())
@@ -148,7 +154,7 @@ impl BpfBackend {
         tally: &mut Tally,
     ) -> Result<u64, Refused> {
         let bounds = tally.bounds();
-        let with = With { cgroups: bounds.cgroups > 0, inodes: true };
+        let with = With { cgroups: bounds.cgroups > 0, inodes: bounds.inodes };
         let all = Mutex::new(tally);
         let start = || Fold::new(places, there, &all, bounds.inodes);
         let (folds, pass) = self.walk.fold(table, only, with, self.threads, start, Fold::add)?;
@@ -157,25 +163,33 @@ impl BpfBackend {
     }
 }
 
-/// Counts by state, of one namespace or control group.
-type States = [u32; STATES];
-
-/// What a row is about. An address is IPv6, an IPv4 one mapped, as [`tcproof_core::snapshot::Endpoint`] sees it too.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    /// Which of the places, and the service's port and end.
-    place_port_end: u64,
-    client: (u64, u64),
-    service: (u64, u64),
-}
+/// Counts by kind of socket, of one row or control group.
+type Kinds = [u32; KINDS];
 
 #[derive(Clone, Copy, Default)]
 struct Row {
-    states: States,
-    /// Of one of them that a file holds, or 0.
-    inode: u32,
-    cgroup: Option<u64>,
+    kinds: Kinds,
+    members: [Connection; MEMBERS],
 }
+
+impl Row {
+    fn remember(&mut self, connection: Connection) {
+        if let Some(free) = self.members.iter_mut().find(|member| member.port == 0) {
+            *free = connection;
+        }
+    }
+}
+
+/// One of a row, by what its key leaves open; none where the port is 0.
+#[derive(Clone, Copy, Default)]
+struct Connection {
+    /// The client's.
+    port: u16,
+    device: u32,
+}
+
+/// Which of the places, and the service's port and end.
+type PlacePortEnd = u64;
 
 /// What one thread of the walk has counted, and not yet handed on. A tally's own tables are ordered and take longer.
 struct Fold<'a, 'b> {
@@ -186,9 +200,11 @@ struct Fold<'a, 'b> {
     singly: bool,
     /// The namespace of the last socket, and its place.
     last: Option<(u32, usize)>,
-    rows: HashMap<Key, Row, FxBuildHasher>,
-    namespaces: Kept<usize, [States; 2]>,
-    cgroups: Kept<u64, States>,
+    /// By both ends' addresses, the client's first: in one word, or in two each. A v4-mapped address meets its equal in the
+    /// tally.
+    fours: HashMap<(PlacePortEnd, u64), Row, FxBuildHasher>,
+    sixes: HashMap<(PlacePortEnd, [u64; 4]), Row, FxBuildHasher>,
+    cgroups: Kept<u64, Kinds>,
     single: Vec<(usize, Met)>,
 }
 
@@ -227,8 +243,8 @@ impl<'a, 'b> Fold<'a, 'b> {
             all,
             singly,
             last: None,
-            rows: HashMap::with_capacity_and_hasher(if singly { 0 } else { ROWS }, FxBuildHasher),
-            namespaces: Kept::new(),
+            fours: HashMap::with_capacity_and_hasher(if singly { 0 } else { ROWS }, FxBuildHasher),
+            sixes: HashMap::default(),
             cgroups: Kept::new(),
             single: Vec::new(),
         }
@@ -250,25 +266,30 @@ impl<'a, 'b> Fold<'a, 'b> {
             }
             return;
         }
-        let state = if usize::from(met.state) < STATES { usize::from(met.state) } else { 0 };
-        self.namespaces.at(index)[usize::from(met.is_small)][state] += 1;
+        let kind = kind(met);
         if let Some(cgroup) = met.cgroup {
-            self.cgroups.at(cgroup)[state] += 1;
+            self.cgroups.at(cgroup)[kind] += 1;
         }
-        let [a, b, c, d] = met.addresses;
-        let (local, remote) = if met.is_v6 { ((c, d), (a, b)) } else { (mapped(a >> 32), mapped(a & 0xffff_ffff)) };
         let end = place.service(met.local_port, met.remote_port);
-        let (client, service, port) = match end {
-            End::Local => (remote, local, met.local_port),
-            End::Remote => (local, remote, met.remote_port),
+        let (client_port, service_port) = match end {
+            End::Local => (met.remote_port, met.local_port),
+            End::Remote => (met.local_port, met.remote_port),
         };
-        let place_port_end = (index as u64) << 32 | u64::from(port) << 1 | u64::from(end == End::Remote);
-        let row = self.rows.entry(Key { place_port_end, client, service }).or_default();
-        row.states[state] += 1;
-        if row.inode == 0 && met.inode != 0 {
-            (row.inode, row.cgroup) = (met.inode, met.cgroup);
+        let place_port_end = (index as u64) << 32 | u64::from(service_port) << 1 | u64::from(end == End::Remote);
+        let [a, b, c, d] = met.addresses;
+        let row = if met.is_v6 {
+            let ends = if end == End::Local { [a, b, c, d] } else { [c, d, a, b] };
+            self.sixes.entry((place_port_end, ends)).or_default()
+        } else {
+            let ends = if end == End::Local { a } else { a.rotate_left(32) };
+            self.fours.entry((place_port_end, ends)).or_default()
+        };
+        row.kinds[kind] += 1;
+        // TIME_WAIT and what else is not whole has no file; what was closed has mostly none.
+        if row.members[MEMBERS - 1].port == 0 && HELD.contains(&met.state) && !met.is_small {
+            row.remember(Connection { port: client_port, device: met.device });
         }
-        if self.rows.len() == ROWS {
+        if self.fours.len() + self.sixes.len() == ROWS {
             self.pour();
         }
     }
@@ -276,36 +297,44 @@ impl<'a, 'b> Fold<'a, 'b> {
     /// Hands on what was counted.
     fn pour(&mut self) {
         let mut tally = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        for (index, counts) in self.namespaces.take() {
-            let mut here = tally.place(&self.places[index]);
-            for (counts, is_small) in counts.iter().zip([false, true]) {
-                for (number, n) in counted(counts) {
-                    match State::of_number(number) {
-                        Some(state) => here.states(state, is_small, n),
-                        None => here.lost(Lost::UnknownState, n.into()),
+        // Control groups know of no namespace.
+        if let Some(place) = self.there.values().next().and_then(|index| self.places.get(*index)) {
+            let mut here = tally.place(place);
+            for (cgroup, kinds) in self.cgroups.take() {
+                for (kind, n) in counted(&kinds) {
+                    if let Some((state, _)) = of_kind(kind) {
+                        here.cgroup(cgroup, state, n);
                     }
                 }
             }
         }
-        // Control groups know of no namespace.
-        if let Some(place) = self.there.values().next().and_then(|index| self.places.get(*index)) {
-            let mut here = tally.place(place);
-            for (cgroup, counts) in self.cgroups.take() {
-                for (state, n) in counted(&counts).filter_map(|(number, n)| Some((State::of_number(number)?, n))) {
-                    here.cgroup(cgroup, state, n);
+        let fours = self.fours.drain().map(|((place_port_end, ends), row)| {
+            let [client, service] = [ends as u32, (ends >> 32) as u32].map(v4);
+            (place_port_end, client, service, row)
+        });
+        let sixes =
+            self.sixes.drain().map(|((place_port_end, [a, b, c, d]), row)| (place_port_end, v6(a, b), v6(c, d), row));
+        for (place_port_end, client, service, row) in fours.chain(sixes) {
+            let end = if place_port_end & 1 == 0 { End::Local } else { End::Remote };
+            let port = (place_port_end >> 1) as u16;
+            let mut here = tally.place(&self.places[(place_port_end >> 32) as usize]);
+            let mut of = DestinationUse::default();
+            for (kind, n) in counted(&row.kinds) {
+                match of_kind(kind) {
+                    Some((state, is_small)) => {
+                        here.states(state, is_small, n);
+                        of.states.add(state, n);
+                    }
+                    None => here.lost(Lost::UnknownState, n.into()),
                 }
             }
-        }
-        for (key, row) in self.rows.drain() {
-            let index = (key.place_port_end >> 32) as usize;
-            let end = if key.place_port_end & 1 == 0 { End::Local } else { End::Remote };
-            let port = (key.place_port_end >> 1) as u16;
-            let source = v6(key.client.0, key.client.1).to_canonical();
-            let destination = Endpoint::new(v6(key.service.0, key.service.1), port);
-            let mut here = tally.place(&self.places[index]);
-            for (state, n) in counted(&row.states).filter_map(|(number, n)| Some((State::of_number(number)?, n))) {
-                here.destination(end, Tuple { source, destination }, state, n, row.inode.into(), row.cgroup);
+            let members = row.members.iter().filter(|member| member.port != 0);
+            for (member, one) in of.members.iter_mut().zip(members) {
+                let client = Endpoint::new(client, one.port);
+                *member = Some(Member::Connection { client, device: one.device });
             }
+            let destination = Endpoint::new(service, port);
+            here.destination(end, Tuple { source: client.to_canonical(), destination }, &of);
         }
         for (index, met) in self.single.drain(..) {
             tally.place(&self.places[index]).add(&met.seen());
@@ -313,24 +342,114 @@ impl<'a, 'b> Fold<'a, 'b> {
     }
 }
 
-/// The v4-mapped address, in the kernel's order of bytes.
-fn mapped(v4: u64) -> (u64, u64) {
-    (0, v4 << 32 | u64::from(u32::from_be(0xffff)))
+/// The number of a socket's state; of what is kept of one in FIN_WAIT2, one that no state has.
+fn kind(met: &Met) -> usize {
+    match usize::from(met.state) {
+        _ if met.is_small && met.state == State::FinWait2.number() => SMALL_FIN_WAIT2,
+        state if state < SMALL_FIN_WAIT2 => state,
+        _ => UNKNOWN,
+    }
 }
 
-fn counted(states: &States) -> impl Iterator<Item = (u8, u32)> {
-    (0..).zip(*states).filter(|(_, n)| *n > 0)
+/// The state of a kind, and whether it is none of whole sockets ([`tcproof_core::census::Seen::small`]).
+fn of_kind(kind: usize) -> Option<(State, bool)> {
+    if kind == SMALL_FIN_WAIT2 {
+        return Some((State::FinWait2, true));
+    }
+    let state = State::of_number(u8::try_from(kind).ok()?)?;
+    Some((state, matches!(state, State::TimeWait | State::NewSynRecv)))
+}
+
+fn counted(kinds: &Kinds) -> impl Iterator<Item = (usize, u32)> {
+    kinds.iter().copied().enumerate().filter(|(_, n)| *n > 0)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use tcproof_core::census::{Bounds, PortRange, Seen};
+
     use super::*;
 
-    #[test]
-    fn a_mapped_address_is_ipv4() {
-        let v4 = u32::from_ne_bytes([10, 1, 2, 3]);
-        let (first, second) = mapped(v4.into());
-        assert_eq!(v6(first, second).to_canonical().to_string(), "10.1.2.3");
+    const NETNS: u32 = 7;
+
+    fn place() -> Place {
+        let listening = [80].into_iter().collect();
+        Place { netns: NetnsId(NETNS.into()), listening, ephemeral: PortRange::DEFAULT }
+    }
+
+    /// Few addresses and ports, so that rows meet; every number that a state may have.
+    fn any_met() -> impl Strategy<Value = Met> {
+        let port = || prop::sample::select(vec![80_u16, 443, 40_000, 50_000]);
+        let four = || prop::sample::select(vec![1_u64, 2, 3]);
+        // ::ffff:0:0/96.
+        let mapped = u64::from(u32::from_ne_bytes([0, 0, 0xff, 0xff]));
+        let six = move || prop::sample::select(vec![(0, 1_u64 << 56), (0, mapped | 1 << 32), (0, mapped | 2 << 32)]);
+        let addresses = prop_oneof![
+            (four(), four()).prop_map(|(remote, local)| (false, [remote | local << 32, 0, 0, 0])),
+            (six(), six()).prop_map(|(remote, local)| (true, [remote.0, remote.1, local.0, local.1])),
+        ];
+        let cgroup = prop::option::of(1_u64..4);
+        let is_known = prop::bool::weighted(0.9);
+        (addresses, port(), port(), 1_u8..16, any::<bool>(), cgroup, is_known).prop_map(
+            |((is_v6, addresses), local_port, remote_port, number, is_small, cgroup, is_known)| {
+                // The kernel has no others than these.
+                let is_small = match number {
+                    5 => is_small,
+                    6 | 12 => true,
+                    _ => false,
+                };
+                let (netns, inode, device) = (if is_known { NETNS } else { 8 }, 0, 3);
+                Met { netns, state: number, is_small, is_v6, local_port, remote_port, addresses, inode, device, cgroup }
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_folded_counts_as_if_it_came_one_by_one(mets in vec(any_met(), 0..200), pause in 1_usize..100) {
+            let places = [place()];
+            let there: There = [(NETNS, 0)].into_iter().collect();
+            let (mut folded, mut single) = (Tally::new(Bounds::default()), Tally::new(Bounds::default()));
+            // As whoever counts does before the first socket.
+            for tally in [&mut folded, &mut single] {
+                tally.place(&places[0]);
+            }
+            for met in mets.iter().filter(|met| met.netns == NETNS) {
+                single.place(&places[0]).add(&met.seen());
+            }
+            let all = Mutex::new(&mut folded);
+            let mut fold = Fold::new(&places, &there, &all, false);
+            for (n, met) in mets.iter().enumerate() {
+                fold.add(met);
+                if n % pause == 0 {
+                    fold.pour();
+                }
+            }
+            fold.pour();
+            prop_assert_eq!(folded.namespaces(), single.namespaces());
+            prop_assert_eq!(folded.cgroups(), single.cgroups());
+            prop_assert_eq!(folded.lost(), single.lost());
+            let states = |tally: &Tally| tally.destinations().iter().map(|(key, of)| (*key, of.states)).collect::<Vec<_>>();
+            prop_assert_eq!(states(&folded), states(&single));
+            // Every row with a connection that a file may hold names one, and no other row does.
+            for (key, of) in folded.destinations() {
+                let held = HELD.iter().filter_map(|number| State::of_number(*number)).any(|state| of.states.of(state) > 0);
+                prop_assert_eq!(of.members[0].is_some(), held, "{:?}", key);
+                for member in of.members.iter().flatten() {
+                    let Member::Connection { client, device: 3 } = *member else { panic!("{member:?}") };
+                    let (local, remote) = match key.service {
+                        End::Local => (key.tuple.destination, client),
+                        End::Remote => (client, key.tuple.destination),
+                    };
+                    let is_it = |seen: &Seen| (seen.local, seen.remote) == (local, remote) && HELD.contains(&seen.state);
+                    prop_assert!(mets.iter().any(|met| is_it(&met.seen())), "{:?}", member);
+                }
+            }
+        }
     }
 
     #[test]

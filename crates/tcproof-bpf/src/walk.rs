@@ -41,7 +41,7 @@ const NEW_SYN_RECV: u8 = 12;
 pub struct With {
     /// Its control group.
     pub cgroups: bool,
-    /// The inode of its file.
+    /// The inode of its file, in place of the device that it is bound to.
     pub inodes: bool,
 }
 
@@ -64,6 +64,8 @@ pub struct Met {
     pub addresses: [u64; 4],
     /// Of its file, where asked for; 0 where it has none.
     pub inode: u32,
+    /// The device that it is bound to (`sk_bound_dev_if`), where no inode was asked for, or 0.
+    pub device: u32,
     /// Its control group, where asked for.
     pub cgroup: Option<u64>,
 }
@@ -205,7 +207,6 @@ impl Walk {
         let only = only.map_or(0, |namespace| namespace.net);
         let next = AtomicU64::new(0);
         let work = |slot: usize| {
-            let with = u64::from(with.cgroups) | u64::from(with.inodes) << 1;
             let buffer = buffer(map, slot)?;
             let mut walker = Walker { program, slot, table, only, with, buffer, pass: Pass::default() };
             let mut value = start();
@@ -259,7 +260,7 @@ struct Walker<'a> {
     slot: usize,
     table: &'a Table,
     only: u64,
-    with: u64,
+    with: With,
     buffer: View,
     pass: Pass,
 }
@@ -278,10 +279,11 @@ impl Walker<'_> {
 
     fn stripe(&mut self, first: u64, end: u64, each: &mut impl FnMut(&Met)) -> Result<(), Refused> {
         const WHAT: &str = "walking the table of connections by eBPF";
+        let with = u64::from(self.with.cgroups) | u64::from(self.with.inodes) << 1;
         let (mut bucket, mut group) = (first, GROUP);
         while bucket < end {
             let slot = self.slot as u64;
-            let arguments = [slot, self.table.address, bucket, end, self.only, ROUNDS, self.with, group];
+            let arguments = [slot, self.table.address, bucket, end, self.only, ROUNDS, with, group];
             let ran = sys::run(self.program, &arguments).map_err(|error| Refused::failed(WHAT, error))?;
             let [reached, astray, retried, size, path] = [1, 2, 3, 4, 5].map(|word| self.buffer.word(word));
             // Each call gets on, if only past one group of chains, or learns that the group is too large.
@@ -294,14 +296,14 @@ impl Walker<'_> {
             self.pass.is_fast = path == 2;
             group = if reached > bucket { size } else { size.min(group / 2) }.max(1);
             bucket = reached;
-            decode(records(&self.buffer), each);
+            decode(records(&self.buffer), self.with, each);
         }
         Ok(())
     }
 }
 
 /// Reads the records of `walk.bpf.c`: two words, then one of addresses, or four for IPv6, then the control group if any.
-fn decode(words: &[AtomicU64], each: &mut impl FnMut(&Met)) {
+fn decode(words: &[AtomicU64], with: With, each: &mut impl FnMut(&Met)) {
     const HAS_CGROUP: u64 = 1 << 24;
     let mut rest = words;
     let mut take = || {
@@ -317,6 +319,7 @@ fn decode(words: &[AtomicU64], each: &mut impl FnMut(&Met)) {
             addresses = [addresses[0], take()?, take()?, take()?];
         }
         let state = about as u8;
+        let (inode, device) = if with.inodes { (about >> 32, 0) } else { (0, about >> 32) };
         Some(Met {
             netns: first as u32,
             state: if state == TIME_WAIT { (about >> 8) as u8 } else { state },
@@ -326,7 +329,8 @@ fn decode(words: &[AtomicU64], each: &mut impl FnMut(&Met)) {
             remote_port: u16::from_be((first >> 32) as u16),
             local_port: (first >> 48) as u16,
             addresses,
-            inode: (about >> 32) as u32,
+            inode: inode as u32,
+            device: device as u32,
             cgroup: if about & HAS_CGROUP == 0 { None } else { Some(take()?) },
         })
     };
@@ -339,11 +343,15 @@ fn decode(words: &[AtomicU64], each: &mut impl FnMut(&Met)) {
 mod tests {
     use super::*;
 
-    fn met(words: &[u64]) -> Vec<Met> {
+    fn met_with(words: &[u64], with: With) -> Vec<Met> {
         let words: Vec<_> = words.iter().copied().map(AtomicU64::new).collect();
         let mut met = Vec::new();
-        decode(&words, &mut |one| met.push(*one));
+        decode(&words, with, &mut |one| met.push(*one));
         met
+    }
+
+    fn met(words: &[u64]) -> Vec<Met> {
+        met_with(words, With { cgroups: true, inodes: true })
     }
 
     /// As `sock_common` has them: the port of the other end in network order.
@@ -375,6 +383,14 @@ mod tests {
         assert_eq!((seen.local.to_string(), seen.remote.to_string()), ("[::1]:40001".into(), "10.0.0.1:81".into()));
         assert_eq!((met[2].inode, met[2].cgroup, met[2].is_small), (77, Some(99), false));
         assert_eq!((met[3].inode, met[3].cgroup), (0, Some(100)));
+    }
+
+    #[test]
+    fn without_inodes_it_is_the_device() {
+        let words = [first(9, 82, 40002), 1 | 2 << 16 | 3 << 32, 0];
+        let met = |inodes| met_with(&words, With { cgroups: false, inodes })[0];
+        assert_eq!((met(false).device, met(false).inode), (3, 0));
+        assert_eq!((met(true).device, met(true).inode), (0, 3));
     }
 
     #[test]

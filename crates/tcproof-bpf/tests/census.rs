@@ -19,7 +19,7 @@ use tcproof_bpf::files::{Files, Holding};
 use tcproof_bpf::walk::{Walk, With};
 use tcproof_bpf::{BpfBackend, BpfHolders, Refused};
 use tcproof_core::Reading;
-use tcproof_core::census::{Backend, Bounds, End, Held, Holders, Method, Place, PortRange, Seen, Tally};
+use tcproof_core::census::{Backend, Bounds, End, Held, Holders, Method, Place, PortRange, PortSet, Seen, Tally};
 use tcproof_core::snapshot::NetnsId;
 use tcproof_core::states::State;
 use tcproof_host::diag::{Diag, Request, States};
@@ -100,8 +100,7 @@ impl Lab {
     }
 
     fn place(&self, listening: &[u16]) -> Place {
-        let mut listening = listening.to_vec();
-        listening.sort_unstable();
+        let listening = listening.iter().copied().collect();
         Place { netns: NetnsId(self.server.inode()), listening, ephemeral: PortRange::DEFAULT }
     }
 }
@@ -234,7 +233,7 @@ fn counted(tally: &Tally, netns: NetnsId) -> [Vec<(State, u32)>; 2] {
 /// Every row in words. Which of its sockets a row names depends on the order of the walk; that it names one does not.
 fn rows(tally: &Tally) -> Vec<String> {
     let row = |(key, of): (&_, &tcproof_core::census::DestinationUse)| {
-        format!("{key:?} {:?} held {} {:?}", of.states.iter().collect::<Vec<_>>(), of.inode != 0, of.cgroup)
+        format!("{key:?} {:?}", of.states.iter().collect::<Vec<_>>())
     };
     tally.destinations().iter().map(row).collect()
 }
@@ -504,7 +503,7 @@ fn walks_until_it_is_killed() {
         return;
     }
     let mut backend = BpfBackend::load(2).unwrap();
-    let place = Place { netns: NetnsId(1), listening: Vec::new(), ephemeral: PortRange::DEFAULT };
+    let place = Place { netns: NetnsId(1), listening: PortSet::default(), ephemeral: PortRange::DEFAULT };
     println!("ready");
     loop {
         let _ = backend.count(&[place.clone(), place.clone()], &mut Tally::new(Bounds::default()));

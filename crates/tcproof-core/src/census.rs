@@ -13,8 +13,10 @@ mod recorded;
 
 pub use recorded::recorded;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::fmt;
@@ -96,7 +98,49 @@ impl PortRange {
 
     /// Whether a port lies in it.
     pub const fn contains(self, port: u16) -> bool {
-        self.low <= port && port <= self.high
+        (self.low <= port) & (port <= self.high)
+    }
+}
+
+/// Ports. Of a million sockets each is asked for, so a look is two reads, without a search or a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSet {
+    /// Which of the pages has the ports of this upper byte; the first one has none.
+    index: Box<[u16; 256]>,
+    pages: Vec<[u64; 4]>,
+}
+
+impl PortSet {
+    /// Whether it is one of them.
+    pub fn contains(&self, port: u16) -> bool {
+        let [upper, lower] = port.to_be_bytes().map(usize::from);
+        self.pages[usize::from(self.index[upper])][lower / 64] >> (lower % 64) & 1 == 1
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.pages.len() == 1
+    }
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self { index: Box::new([0; 256]), pages: vec![[0; 4]] }
+    }
+}
+
+impl FromIterator<u16> for PortSet {
+    fn from_iter<I: IntoIterator<Item = u16>>(ports: I) -> Self {
+        let mut all = Self::default();
+        for port in ports {
+            let [upper, lower] = port.to_be_bytes().map(usize::from);
+            if all.index[upper] == 0 {
+                all.index[upper] = u16::try_from(all.pages.len()).expect("there are 256 pages and the empty one");
+                all.pages.push([0; 4]);
+            }
+            all.pages[usize::from(all.index[upper])][lower / 64] |= 1 << (lower % 64);
+        }
+        all
     }
 }
 
@@ -105,8 +149,8 @@ impl PortRange {
 pub struct Place {
     /// Its identity.
     pub netns: NetnsId,
-    /// Ports that something listens on there, each once, in order.
-    pub listening: Vec<u16>,
+    /// Ports that something listens on there.
+    pub listening: PortSet,
     /// Where `connect(2)` takes its ports from.
     pub ephemeral: PortRange,
 }
@@ -119,15 +163,10 @@ impl Place {
     /// (then they do); is theirs one (then we do, and our listener has gone). Where all of that says nothing, the lower port
     /// is the service's.
     pub fn service(&self, local: u16, remote: u16) -> End {
-        if self.listening.binary_search(&local).is_ok() {
-            End::Local
-        } else if self.ephemeral.contains(local) {
-            End::Remote
-        } else if self.ephemeral.contains(remote) || local < remote {
-            End::Local
-        } else {
-            End::Remote
-        }
+        // Of sockets in the order of a hash, no branch can be foretold: so there is none.
+        let is_theirs_given_out = self.ephemeral.contains(remote) | (local < remote);
+        let is_ours = self.listening.contains(local) | (!self.ephemeral.contains(local) & is_theirs_given_out);
+        if is_ours { End::Local } else { End::Remote }
     }
 }
 
@@ -151,9 +190,13 @@ impl Counts {
         self.0[usize::from(folded(state).number())]
     }
 
+    fn at(&mut self, state: State) -> &mut u32 {
+        &mut self.0[usize::from(folded(state).number())]
+    }
+
     /// Counts `n` more.
     pub fn add(&mut self, state: State, n: u32) {
-        let count = &mut self.0[usize::from(folded(state).number())];
+        let count = self.at(state);
         *count = count.saturating_add(n);
     }
 
@@ -271,15 +314,51 @@ impl Destination {
     }
 }
 
+/// A socket of a row of destinations, to find the row's owner by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// The inode of its file.
+    Inode(Inode),
+    /// Of a walk that reads no inodes: with the row's service, what one is asked for by. It may have no file, such as one that
+    /// nobody has accepted yet.
+    Connection {
+        /// The client's end.
+        client: Endpoint,
+        /// The device that it is bound to (`sk_bound_dev_if`), or 0.
+        device: u32,
+    },
+}
+
+/// Of one row. More than one, since a connection may turn out to have no file.
+pub const MEMBERS: usize = 3;
+
 /// A row of destinations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DestinationUse {
     /// Its sockets.
     pub states: Counts,
-    /// One of them that a file holds, to find the owner by; 0 when none was seen.
-    pub inode: Inode,
-    /// That socket's control group.
-    pub cgroup: Option<u64>,
+    /// Some of them, from the first on.
+    pub members: [Option<Member>; MEMBERS],
+}
+
+impl DestinationUse {
+    fn add(&mut self, state: State, seen: &Seen) {
+        self.states.add(state, 1);
+        if seen.inode != 0 && self.members[0].is_none() {
+            self.members[0] = Some(Member::Inode(seen.inode));
+        }
+    }
+
+    fn remember(&mut self, member: Member) {
+        if let Some(free) = self.members.iter_mut().find(|member| member.is_none()) {
+            *free = Some(member);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.states.merge(&other.states);
+        other.members.iter().flatten().for_each(|member| self.remember(*member));
+    }
 }
 
 /// What was counted in one namespace.
@@ -359,7 +438,7 @@ impl Tally {
         for (destination, more) in other.destinations {
             if matches!(self.namespaces.get(&destination.netns), Some(Reading::Present(_))) {
                 let rows = &mut self.destinations;
-                take(rows, &mut self.lost, self.bounds, destination, &more.states, more.inode, more.cgroup);
+                take(rows, &mut self.lost, self.bounds, destination, &more);
             }
         }
         for (cgroup, more) in other.cgroups {
@@ -434,9 +513,9 @@ impl PlaceTally<'_> {
     /// Counts one socket, in everything.
     pub fn add(&mut self, seen: &Seen) {
         let Some((state, key)) = self.begin(seen) else { return };
-        let mut states = Counts::default();
-        states.add(state, 1);
-        take(self.destinations, self.lost, self.bounds, key, &states, seen.inode, seen.cgroup);
+        let mut row = DestinationUse::default();
+        row.add(state, seen);
+        self.take(key, &row);
         if let Some(cgroup) = seen.cgroup {
             self.cgroup(cgroup, state, 1);
         }
@@ -470,13 +549,18 @@ impl PlaceTally<'_> {
         }
     }
 
-    /// Counts `n` sockets of one destination, and nothing else: for backends that fold first. `inode` is that of one of them
-    /// that a file holds, or 0, and `cgroup` that socket's.
-    pub fn destination(&mut self, service: End, tuple: Tuple, state: State, n: u32, inode: Inode, cgroup: Option<u64>) {
-        let mut states = Counts::default();
-        states.add(state, n);
-        let key = self.key(service, tuple, state);
-        take(self.destinations, self.lost, self.bounds, key, &states, inode, cgroup);
+    /// Counts sockets of one destination, and nothing else: for backends that fold first.
+    pub fn destination(&mut self, service: End, tuple: Tuple, row: &DestinationUse) {
+        let mut whole = *row;
+        let half_open = core::mem::take(whole.states.at(State::SynRecv));
+        if half_open > 0 {
+            let mut row = DestinationUse::default();
+            row.states.add(State::SynRecv, half_open);
+            self.take(self.key(service, tuple, State::SynRecv), &row);
+        }
+        if whole.states.total() > 0 {
+            self.take(Destination { netns: self.place.netns, service, tuple }, &whole);
+        }
     }
 
     fn key(&self, service: End, tuple: Tuple, state: State) -> Destination {
@@ -493,7 +577,7 @@ impl PlaceTally<'_> {
     }
 
     fn take(&mut self, key: Destination, row: &DestinationUse) {
-        take(self.destinations, self.lost, self.bounds, key, &row.states, row.inode, row.cgroup);
+        take(self.destinations, self.lost, self.bounds, key, row);
     }
 
     fn take_cgroup(&mut self, cgroup: u64, counts: &Counts) {
@@ -553,10 +637,7 @@ impl Fold<'_> {
             _ => slot.replace((key, DestinationUse::default())),
         };
         if let Some((_, row)) = slot {
-            row.states.add(state, 1);
-            if row.inode == 0 {
-                (row.inode, row.cgroup) = (seen.inode, seen.cgroup);
-            }
+            row.add(state, seen);
         }
         if let Some((key, row)) = given_way {
             self.tally.take(key, &row);
@@ -600,34 +681,27 @@ fn take(
     lost: &mut BTreeMap<(NetnsId, Lost), u64>,
     bounds: Bounds,
     key: Destination,
-    states: &Counts,
-    inode: Inode,
-    cgroup: Option<u64>,
+    more: &DestinationUse,
 ) {
     let room = rows.len();
-    let count = |row: &mut DestinationUse| {
-        row.states.merge(states);
-        if row.inode == 0 && inode != 0 {
-            (row.inode, row.cgroup) = (inode, cgroup);
-        }
-    };
     if let Some(row) = rows.get_mut(&key) {
-        return count(row);
+        return row.merge(more);
     }
     if room < bounds.destinations {
-        return count(rows.entry(key).or_default());
+        rows.insert(key, *more);
+        return;
     }
-    let n = states.total();
+    let n = more.states.total();
     // Only of services of our own: their clients are what fills a table.
     if key.service == End::Local {
         let any = key.of_any();
         if let Some(row) = rows.get_mut(&any) {
             lose(lost, key.netns, Lost::SourcesFolded, n);
-            return count(row);
+            return row.merge(more);
         }
         if room < bounds.destinations.saturating_add(FOLDED) {
             lose(lost, key.netns, Lost::SourcesFolded, n);
-            return count(rows.entry(any).or_default());
+            return rows.entry(any).or_default().merge(more);
         }
     }
     lose(lost, key.netns, Lost::DestinationsFull, n);
@@ -657,7 +731,6 @@ pub const BPF_FROM: u64 = 30_000;
 /// `sockets` is the cheap estimate by sockstat, `bpf` whether the eBPF backend is there.
 pub fn choose(asked: Option<Method>, sockets: &Reading<u64>, bpf: &Result<(), Absent>) -> (Vec<Method>, String) {
     use alloc::format;
-    use alloc::vec;
     if let Some(method) = asked {
         return (vec![method], "asked for".into());
     }
@@ -881,10 +954,11 @@ pub struct Census {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
+    use proptest::collection::btree_set;
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq};
 
     fn place() -> Place {
-        Place { netns: NetnsId(7), listening: vec![80, 443, 40_000], ephemeral: PortRange::DEFAULT }
+        Place { netns: NetnsId(7), listening: [80, 443, 40_000].into_iter().collect(), ephemeral: PortRange::DEFAULT }
     }
 
     fn endpoint(text: &str) -> Endpoint {
@@ -1042,6 +1116,23 @@ mod tests {
         failed.absent(NetnsId(7), Absent::Gone { what: "it".into() });
         both.merge(failed);
         assert!(both.namespaces()[&NetnsId(7)].absent().is_some() && both.destinations().is_empty());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        #[test]
+        fn a_set_of_ports_has_what_was_put_in(ports in btree_set(any::<u16>(), 0..300)) {
+            let set: PortSet = ports.iter().copied().collect();
+            prop_assert_eq!(set.is_empty(), ports.is_empty());
+            prop_assert!((0..=u16::MAX).all(|port| set.contains(port) == ports.contains(&port)));
+        }
+    }
+
+    #[test]
+    fn all_ports_are_a_set() {
+        let set: PortSet = (0..=u16::MAX).collect();
+        assert!((0..=u16::MAX).all(|port| set.contains(port)));
     }
 
     #[test]

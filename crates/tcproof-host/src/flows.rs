@@ -16,7 +16,7 @@ use tcproof_core::limits::{LOOKS, is_unread};
 use tcproof_core::snapshot::{Flow, IdleFlows, Inode, Netns, NetnsId, Protocol};
 use tcproof_core::{Absent, FlowWatch, Flows, Reading};
 
-use crate::diag::{self, Diag, Extensions, Request, Socket, States};
+use crate::diag::{self, Diag, Ends, Extensions, Request, Socket, States};
 use crate::namespace::{AF_INET, AF_INET6};
 
 /// Up to so many open connections, a dump with `tcp_info` (0.6 µs each) is taken.
@@ -142,7 +142,8 @@ impl Watch {
         let Some(Ok(flows)) = &mut self.flows else { return };
         name_subflows(diag, &mut chosen);
         for Candidate { mut flow, device, .. } in chosen {
-            let first = diag.look(&flow, device, WHOLE, |socket| (diag::sample(socket, at), socket.congestion()));
+            let first =
+                diag.look(&Ends::of(&flow, device), WHOLE, |socket| (diag::sample(socket, at), socket.congestion()));
             match first {
                 Ok(Some((Ok(sample), congestion))) => {
                     flow.congestion = congestion.unwrap_or_default();
@@ -164,7 +165,7 @@ impl Watch {
     pub(crate) fn look(&mut self, diag: &mut Diag, at: Duration) {
         let Some(Ok(flows)) = &mut self.flows else { return };
         for (watch, device) in flows.watched.iter_mut().zip(&self.devices).filter(|(watch, _)| !watch.gone) {
-            match diag.look(&watch.flow, *device, WHOLE, |socket| diag::sample(socket, at)) {
+            match diag.look(&Ends::of(&watch.flow, *device), WHOLE, |socket| diag::sample(socket, at)) {
                 Ok(Some(Ok(sample))) => watch.samples.push(sample),
                 Ok(None | Some(Err(Absent::Gone { .. }))) => watch.gone = true,
                 // One look less; a kernel that answered the first one answers the next.

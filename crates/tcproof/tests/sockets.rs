@@ -5,11 +5,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketType, ipproto};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::BindToDevice;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tcproof_lab::kit::netns::Netns;
@@ -334,6 +337,76 @@ fn processes_are_counted_by_their_descriptors() {
         );
         // It lives in another namespace than its sockets: only a count of all descriptors finds it.
         assert_eq!(rows.iter().filter(|row| row.get("states").is_some()).count(), 1, "{backend}: {rows:?}");
+    }
+}
+
+/// Children that have a socket as their standard input and wait for it to end, which they do with this.
+struct Children(Vec<Child>);
+
+impl Children {
+    fn hold(&mut self, socket: OwnedFd) {
+        self.0.push(Command::new("cat").stdin(socket).stdout(Stdio::null()).spawn().expect("cat"));
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn owners_of_destinations_are_found_by_each_backend() {
+    let Some(namespace) = namespace() else { return };
+    let mut children = Children(Vec::new());
+    let mut kept = Vec::new();
+    let places: [(SocketAddr, bool); 3] = [
+        ((Ipv4Addr::LOCALHOST, 8004).into(), false),
+        ((Ipv6Addr::LOCALHOST, 8006).into(), false),
+        // What is bound to a device is found by it alone.
+        ((Ipv4Addr::LOCALHOST, 8014).into(), true),
+    ];
+    for (at, to_device) in places {
+        let connect = || {
+            let listener = TcpListener::bind(at).expect("a free port");
+            let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            let (kind, flags) = (SocketType::STREAM, SocketFlags::CLOEXEC);
+            let client = rustix::net::socket_with(family, kind, flags, None).expect("a socket");
+            if to_device {
+                setsockopt(&client, BindToDevice, &"lo".into()).expect("lo is there");
+            }
+            rustix::net::connect(&client, &at).expect("a connection");
+            let server = listener.accept().expect("its other end").0;
+            children.hold(server.into());
+            children.hold(client);
+            // Nobody accepts these: their server's ends have no file.
+            for _ in 0..2 {
+                children.hold(TcpStream::connect(at).expect("a connection").into());
+            }
+            kept.push(listener);
+        };
+        namespace.run_in(connect).expect("the namespace");
+    }
+    let pids: Vec<u32> = children.0.iter().map(Child::id).collect();
+    for backend in ["netlink", "bpf"] {
+        let output = run(&namespace, &["--backend", backend, "--json"]);
+        if !output.status.success() && backend == "bpf" {
+            skip(&String::from_utf8_lossy(&output.stderr));
+            continue;
+        }
+        let census = keeps_to_its_schema(&String::from_utf8_lossy(&output.stdout));
+        for ((at, _), pids) in places.iter().zip(pids.chunks(4)) {
+            for (service, pids) in [("local", &pids[..1]), ("remote", &pids[1..])] {
+                let rows = census["destinations"].as_array().expect("rows").iter();
+                let row = rows.filter(|row| row["destination"] == at.to_string() && row["service"] == service);
+                let owners: Vec<_> = row.flat_map(|row| row["owners"].as_array().expect("owners")).collect();
+                let [owner] = owners[..] else { panic!("{backend} {at} {service}: {owners:?}") };
+                assert!(pids.iter().any(|pid| owner["pid"] == *pid), "{backend} {at} {service}: {owner}");
+            }
+        }
     }
 }
 

@@ -299,14 +299,17 @@ pub(crate) fn row(args: &CensusRowArgs) -> Result<ExitCode> {
 }
 
 /// What the program for it, already loaded, takes within a process: work of the example `census`, and its name here. A
-/// walk that keeps nothing is the floor.
-const LOADED: [(&str, &str); 3] = [
+/// walk that keeps nothing is the floor, and a dump that nobody reads is that of netlink.
+const LOADED: [(&str, &str); 4] = [
+    (DUMP, "sock_diag: all that it says, thrown away"),
     ("walk", "eBPF, loaded: a bare walk"),
     ("census", "eBPF, loaded: the census"),
     (DESCRIPTORS, "eBPF, loaded: who holds what"),
 ];
-/// One thread does it, whatever there is.
+const DUMP: &str = "dump";
 const DESCRIPTORS: &str = "descriptors";
+/// One thread does these, whatever there is.
+const BY_ONE: [&str; 2] = [DUMP, DESCRIPTORS];
 
 fn on_cores(name: &str, threads: u32) -> String {
     match threads {
@@ -324,7 +327,7 @@ fn loaded(example: &str, threads: u32) -> Result<Vec<(String, f64, f64)>> {
         let mut fields = line.split('\t');
         let (what, wall, cpu) = (fields.next().unwrap_or_default(), fields.next(), fields.next());
         let Some((_, name)) = LOADED.iter().find(|(of, _)| *of == what) else { continue };
-        if what == DESCRIPTORS && threads > 1 {
+        if BY_ONE.contains(&what) && threads > 1 {
             continue;
         }
         let number = |field: Option<&str>| field.and_then(|field| field.parse().ok()).context("a number of ms");

@@ -16,15 +16,15 @@ use std::thread;
 use std::time::Instant;
 
 use tcproof_core::census::{
-    Backend, Bounds, Census, CgroupRow, Counts, DestinationRow, End, Held, Holders, ListenerRow, Method, NetnsCensus,
-    Place, PortRange, ProcessRow, Sockstat, Tally, Top, Truncated, choose, fullest,
+    Backend, Bounds, Census, CgroupRow, Counts, DestinationRow, End, Held, Holders, ListenerRow, MEMBERS, Member,
+    Method, NetnsCensus, Place, PortRange, ProcessRow, Sockstat, Tally, Top, Truncated, choose, fullest,
 };
 use tcproof_core::limits::usable_ports;
 use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Unseen};
 use tcproof_core::states::State;
 use tcproof_core::{Absent, Reading};
 
-use crate::diag::{Diag, Request, States};
+use crate::diag::{ANY_COOKIE, Diag, Ends, Extensions, Request, States};
 use crate::netns::{self, Target};
 use crate::{Error, Root, Scope, namespace, system};
 
@@ -85,6 +85,8 @@ impl Extra for NoExtra {
         Err(Self::why())
     }
 }
+
+type Members = [Option<Member>; MEMBERS];
 
 /// A namespace that was visited.
 struct Visited {
@@ -190,10 +192,9 @@ fn look(root: &Root, target: Option<Target>) -> Visited {
         Reading::Present(listeners) => (listeners, None),
         Reading::Absent(why) => (Vec::new(), Some(why)),
     };
-    let listening: BTreeSet<u16> = listeners.iter().map(|listener| listener.local.port).collect();
     let place = Place {
         netns: target.as_ref().map(|target| target.id).unwrap_or_default(),
-        listening: listening.into_iter().collect(),
+        listening: listeners.iter().map(|listener| listener.local.port).collect(),
         ephemeral: ephemeral.value().copied().unwrap_or(PortRange::DEFAULT),
     };
     let census = NetnsCensus {
@@ -283,7 +284,8 @@ impl Counting<'_> {
                 census.holders = by;
                 self.unseen.extend(held.unseen);
             }
-            self.unseen.extend(self.owners(&mut census, &destinations));
+            let without = self.owners(&mut census, &destinations);
+            self.unseen.extend(without);
         } else if self.ask.processes {
             self.unseen.push(Unseen { what: "what processes hold".into(), why: no_kernel("descriptors") });
         }
@@ -399,8 +401,8 @@ impl Counting<'_> {
         Top { rows: rows.into_iter().map(row).collect(), of }
     }
 
-    /// Those with most sockets, each with an inode to find its owner by, and that socket's control group.
-    fn destinations(&self, tally: &Tally) -> Vec<(DestinationRow, Inode)> {
+    /// Those with most sockets, each with what its owner is found by.
+    fn destinations(&self, tally: &Tally) -> Vec<(DestinationRow, Members)> {
         let mut rows: Vec<_> =
             tally.destinations().iter().filter(|(key, _)| self.wants(key.tuple.destination.port)).collect();
         rows.sort_by_key(|(key, of)| (Reverse(of.states.total()), **key));
@@ -416,7 +418,7 @@ impl Counting<'_> {
                 ports,
                 owners: Vec::new(),
             };
-            (row, of.inode)
+            (row, of.members)
         };
         rows.into_iter().take(self.ask.top).map(row).collect()
     }
@@ -458,8 +460,28 @@ impl Counting<'_> {
         Top { rows: rows.into_iter().map(|(pid, states)| owners::process(self.root, pid, Some(states))).collect(), of }
     }
 
+    /// Of the first socket of a row that has a file, or 0. A walk that reads no inode names connections instead: the kernel
+    /// finds each by its hash.
+    fn inode(&mut self, row: &DestinationRow, members: &Members) -> Inode {
+        let visited = self.visited.iter_mut().find(|visited| visited.place.netns == row.netns);
+        let mut diag = visited.and_then(|visited| visited.diag.as_mut().ok());
+        let mut of = |member: &Member| match *member {
+            Member::Inode(inode) => Some(inode),
+            Member::Connection { client, device } => {
+                let (local, remote) = match row.service {
+                    End::Local => (row.tuple.destination, client),
+                    End::Remote => (client, row.tuple.destination),
+                };
+                let ends = Ends { local, remote, cookie: ANY_COOKIE, device };
+                diag.as_mut()?.look(&ends, Extensions::default(), |socket| socket.inode()).ok()?
+            }
+        };
+        members.iter().flatten().filter_map(&mut of).find(|inode| *inode != 0).unwrap_or(0)
+    }
+
     /// Who holds the sockets of the rows; and how many of them were not found because the search is bounded.
-    fn owners(&self, census: &mut Census, destinations: &[(DestinationRow, Inode)]) -> Option<Unseen> {
+    fn owners(&mut self, census: &mut Census, destinations: &[(DestinationRow, Members)]) -> Option<Unseen> {
+        let destinations: Vec<_> = destinations.iter().map(|(row, members)| (row, self.inode(row, members))).collect();
         let listening = census.listeners.rows.iter().map(|row| (row.netns, row.listener.inode));
         let connected = destinations.iter().map(|(row, inode)| (row.netns, *inode));
         let wanted: BTreeSet<(NetnsId, Inode)> = listening.chain(connected).filter(|(_, inode)| *inode != 0).collect();
@@ -473,7 +495,7 @@ impl Counting<'_> {
         for row in &mut census.listeners.rows {
             row.owners = found.get(&row.listener.inode).cloned().unwrap_or_default();
         }
-        for (row, (_, inode)) in census.destinations.rows.iter_mut().zip(destinations) {
+        for (row, (_, inode)) in census.destinations.rows.iter_mut().zip(&destinations) {
             row.owners = found.get(inode).cloned().unwrap_or_default();
         }
         let known: BTreeSet<Pid> = census.processes.rows.iter().map(|row| row.pid).collect();

@@ -65,11 +65,11 @@ fn seen(socket: &Socket<'_>) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tcproof_core::census::{Bounds, PortRange};
+    use tcproof_core::census::{Bounds, PortRange, PortSet};
 
     #[test]
     fn without_tcp_diag_there_is_no_count_and_one_lost_namespace_is_not_all() {
-        let place = |n| Place { netns: NetnsId(n), listening: vec![], ephemeral: PortRange::DEFAULT };
+        let place = |n| Place { netns: NetnsId(n), listening: PortSet::default(), ephemeral: PortRange::DEFAULT };
         let places = [place(1), place(2)];
         let refused = || Err(Absent::not_in_kernel("sock_diag"));
         let (mut one, mut other) = (refused(), refused());

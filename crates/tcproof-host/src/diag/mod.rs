@@ -14,10 +14,9 @@ use std::time::Duration;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use tcproof_core::Absent;
-use tcproof_core::snapshot::Flow;
 
 pub use message::{Socket, dump_messages};
-pub use request::{Extensions, Ports, Request, States};
+pub use request::{ANY_COOKIE, Ends, Extensions, Ports, Request, States};
 pub use tcp_info::{Moved, moved, sample};
 
 /// The kernel fills at most 32 KiB of a dump's buffer; a larger one saves nothing.
@@ -54,20 +53,18 @@ impl Diag {
         Ok(Self { fd, sequence: 0 })
     }
 
-    /// Looks at one connection, without a walk of the table; `device` is the index of the one it is bound to. `None` when
-    /// it is gone.
+    /// Looks at one connection, without a walk of the table. `None` when it is gone.
     ///
     /// # Errors
     /// When the kernel refuses, or its answer is not a socket.
     pub fn look<T>(
         &mut self,
-        flow: &Flow,
-        device: u32,
+        ends: &Ends,
         extensions: Extensions,
         mut read: impl FnMut(&Socket<'_>) -> T,
     ) -> Result<Option<T>, Absent> {
         self.sequence = self.sequence.wrapping_add(1);
-        let bytes = request::lookup(flow, device, extensions, self.sequence);
+        let bytes = request::lookup(ends, extensions, self.sequence);
         rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
             .map_err(|errno| absent(&errno.into()))?;
         let mut buffer = [0; ONE_SOCKET_BYTES];
@@ -140,7 +137,6 @@ fn absent(error: &io::Error) -> Absent {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use tcproof_core::snapshot::Protocol;
 
     #[test]
     fn the_kernel_shows_a_listener_with_its_backlog_inode_and_drops() {
@@ -171,34 +167,30 @@ mod tests {
             let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let server = listener.accept().unwrap().0;
             let mut diag = Diag::open().unwrap();
-            let mut flow = Flow {
+            let mut ends = Ends {
                 local: client.local_addr().unwrap().into(),
                 remote: client.peer_addr().unwrap().into(),
-                // ~0 is "any" (INET_DIAG_NOCOOKIE).
-                cookie: u64::MAX,
-                inode: 0,
-                cgroup_id: None,
-                protocol: Protocol::Tcp,
-                congestion: String::new(),
+                device: 0,
+                cookie: ANY_COOKIE,
             };
             let whole = Extensions::INFO.and(Extensions::SKMEMINFO).and(Extensions::CONG);
-            let mut look = |flow: &Flow| {
-                diag.look(flow, 0, whole, |socket| {
+            let mut look = |ends: &Ends| {
+                diag.look(ends, whole, |socket| {
                     (sample(socket, Duration::ZERO).unwrap(), socket.congestion().unwrap(), socket.cookie())
                 })
             };
             std::io::Write::write_all(&mut &client, b"hello").unwrap();
-            let (seen, congestion, cookie) = look(&flow).unwrap().unwrap();
+            let (seen, congestion, cookie) = look(&ends).unwrap().unwrap();
             assert!(seen.snd_cwnd > 0 && seen.sndbuf > 0 && !congestion.is_empty());
-            flow.cookie = cookie;
-            assert!(look(&flow).unwrap().is_some());
+            ends.cookie = cookie;
+            assert!(look(&ends).unwrap().is_some());
             // Another connection of the same ports is another one.
-            flow.cookie = cookie ^ 1;
-            assert_eq!(look(&flow), Ok(None));
-            flow.cookie = cookie;
+            ends.cookie = cookie ^ 1;
+            assert_eq!(look(&ends), Ok(None));
+            ends.cookie = cookie;
             drop((client, server));
-            flow.remote.port ^= 1;
-            assert_eq!(look(&flow), Ok(None));
+            ends.remote.port ^= 1;
+            assert_eq!(look(&ends), Ok(None));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::BitOr;
 
-use tcproof_core::snapshot::Flow;
+use tcproof_core::snapshot::{Endpoint, Flow};
 
 /// Message type of the old interface (`TCPDIAG_GETSOCK`), whose family 0 walks the tables once for IPv4 and IPv6 together.
 const TCPDIAG_GETSOCK: u16 = 18;
@@ -154,9 +154,32 @@ impl Request {
     }
 }
 
+/// Any socket with these ends (`INET_DIAG_NOCOOKIE`).
+pub const ANY_COOKIE: u64 = u64::MAX;
+
+/// One connection, as the kernel's tables are asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// This end.
+    pub local: Endpoint,
+    /// The other one.
+    pub remote: Endpoint,
+    /// The index of the device that the socket is bound to, or 0.
+    pub device: u32,
+    /// The socket's identity, or [`ANY_COOKIE`].
+    pub cookie: u64,
+}
+
+impl Ends {
+    /// Of a flow.
+    pub fn of(flow: &Flow, device: u32) -> Self {
+        Self { local: flow.local, remote: flow.remote, device, cookie: flow.cookie }
+    }
+}
+
 /// The message that asks for one connection, found by its hash: `SOCK_DIAG_BY_FAMILY` without `NLM_F_DUMP`. The cookie
 /// keeps a new connection of the same ports from being taken for it.
-pub(super) fn lookup(flow: &Flow, device: u32, extensions: Extensions, sequence: u32) -> Vec<u8> {
+pub(super) fn lookup(ends: &Ends, extensions: Extensions, sequence: u32) -> Vec<u8> {
     const AF_INET: u8 = 2;
     const AF_INET6: u8 = 10;
     const IPPROTO_TCP: u8 = 6;
@@ -168,7 +191,7 @@ pub(super) fn lookup(flow: &Flow, device: u32, extensions: Extensions, sequence:
         }
         bytes
     };
-    let family = if flow.local.addr.is_ipv6() { AF_INET6 } else { AF_INET };
+    let family = if ends.local.addr.is_ipv6() { AF_INET6 } else { AF_INET };
     let mut bytes = Vec::with_capacity(72);
     bytes.extend(72_u32.to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -177,13 +200,13 @@ pub(super) fn lookup(flow: &Flow, device: u32, extensions: Extensions, sequence:
     bytes.extend([0; 4]);
     bytes.extend([family, IPPROTO_TCP, extensions.0, 0]);
     bytes.extend(u32::MAX.to_ne_bytes());
-    bytes.extend(flow.local.port.to_be_bytes());
-    bytes.extend(flow.remote.port.to_be_bytes());
-    bytes.extend(address(flow.local.addr));
-    bytes.extend(address(flow.remote.addr));
-    bytes.extend(device.to_ne_bytes());
-    bytes.extend((flow.cookie as u32).to_ne_bytes());
-    bytes.extend(((flow.cookie >> 32) as u32).to_ne_bytes());
+    bytes.extend(ends.local.port.to_be_bytes());
+    bytes.extend(ends.remote.port.to_be_bytes());
+    bytes.extend(address(ends.local.addr));
+    bytes.extend(address(ends.remote.addr));
+    bytes.extend(ends.device.to_ne_bytes());
+    bytes.extend((ends.cookie as u32).to_ne_bytes());
+    bytes.extend(((ends.cookie >> 32) as u32).to_ne_bytes());
     bytes
 }
 
