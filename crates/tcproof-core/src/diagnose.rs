@@ -183,27 +183,13 @@ pub fn diagnose(interval: &Interval) -> Diagnosis {
     }
 }
 
-/// Counters that limits read and that grow on every healthy host.
-const ORDINARY: &[&str] = &[
-    "Icmp.InDestUnreachs",
-    "MPTcpExt.MPCapableSYNTX",
-    "Tcp.ActiveOpens",
-    "Tcp.InSegs",
-    "Tcp.PassiveOpens",
-    "TcpExt.DelayedACKLost",
-    "TcpExt.TCPFastOpenPassive",
-    "TcpExt.TCPMTUPSuccess",
-    "TcpExt.TCPOFOQueue",
-    "TcpExt.TWRecycled",
-];
 /// Listeners whose drops are told: those with most.
 const LISTENERS: usize = 5;
 
 fn since_boot(snapshot: &Snapshot) -> Vec<SinceBoot> {
     let is_sign = |name: &&&'static str| {
         let counter = counters::by_name(name).filter(|counter| counter.name == **name);
-        let counts = counter.is_some_and(|it| it.kind == Kind::Counter && it.scope == Scope::Namespace);
-        counts && !ORDINARY.contains(name)
+        counter.is_some_and(|it| it.kind == Kind::Counter && it.scope == Scope::Namespace && !it.is_ordinary)
     };
     let signs: BTreeSet<&str> = LIMITS.iter().flat_map(|limit| limit.reads).filter(is_sign).copied().collect();
     let mut found = Vec::new();

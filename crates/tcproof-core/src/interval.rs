@@ -526,23 +526,12 @@ impl ListenDrops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Protocol;
     use core::net::Ipv4Addr;
     use proptest::prelude::{prop_assert_eq, proptest};
 
     fn listener(queue: u32, drops: u32) -> Listener {
-        Listener {
-            local: Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), 80),
-            device: 0,
-            protocol: Protocol::Tcp,
-            cookie: 1,
-            inode: 1,
-            uid: 0,
-            queue,
-            backlog: 4,
-            drops: Reading::Present(drops),
-            cgroup_id: None,
-        }
+        let listener = Listener::new(Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), 80), 4);
+        Listener { cookie: 1, inode: 1, queue, drops: Reading::Present(drops), ..listener }
     }
 
     fn watch(queues: &[u32]) -> ListenerWatch {

@@ -20,16 +20,11 @@ const START_MS: i64 = 1_796_000_000_000;
 
 fn snapshot(second: u64) -> Snapshot {
     let listener = Listener {
-        local: Endpoint::new(Ipv4Addr::new(192, 0, 2, 7).into(), 443),
-        device: 0,
-        protocol: Protocol::Tcp,
         cookie: 9,
         inode: 77,
-        uid: 0,
         queue: (second % 3) as u32,
-        backlog: 128,
         drops: Reading::Present(second as u32 * 2),
-        cgroup_id: None,
+        ..Listener::new(Endpoint::new(Ipv4Addr::new(192, 0, 2, 7).into(), 443), 128)
     };
     let ns = Netns {
         name: "customer-blue".into(),

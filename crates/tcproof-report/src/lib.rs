@@ -30,6 +30,11 @@ pub use sanitize::{ascii, sanitize};
 
 use tcproof_core::limits::Limit;
 
+/// A host by its name, where it has one.
+pub(crate) fn host_name(name: &str) -> &str {
+    if name.is_empty() { "this host" } else { name }
+}
+
 /// What a person calls a limit; its slug in words where this version does not know it (a newer recording).
 pub(crate) fn title(slug: &str) -> String {
     Limit::by_slug(slug).map_or_else(|| slug.replace('-', " "), |limit| limit.title.to_string())

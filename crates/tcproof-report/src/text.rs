@@ -9,7 +9,7 @@ use tcproof_core::{Diagnosis, Finding, Headroom, Level, Owner, Remedy, SinceBoot
 
 pub use crate::layout::Style;
 use crate::layout::{Cell, Role, Screen, bar, bind, count, few, thousands};
-use crate::title;
+use crate::{host_name, title};
 
 /// Columns in front of every text.
 const MARGIN: usize = 10;
@@ -303,16 +303,7 @@ pub(crate) fn whose(diagnosis: &Diagnosis, subject: &Subject) -> Option<String> 
 
 /// `web-07 · Linux 6.8 · 16 CPUs · watched 5.0 s · 11 842 sockets · 3 namespaces`
 pub(crate) fn header(screen: &mut Screen<'_>, host: &Host, window: Duration, sockets: Option<u64>, namespaces: usize) {
-    let mut parts = vec![match host.name.as_str() {
-        "" => "this host".to_string(),
-        name => name.to_string(),
-    }];
-    if !host.kernel.is_empty() {
-        parts.push(format!("Linux {}", host.kernel));
-    }
-    if host.cpus > 0 {
-        parts.push(count(host.cpus.into(), "CPU"));
-    }
+    let mut parts = machine(host);
     parts.push(match window.as_secs_f64() {
         0.0 => "one look".to_string(),
         seconds => format!("watched {seconds:.1} s"),
@@ -321,9 +312,25 @@ pub(crate) fn header(screen: &mut Screen<'_>, host: &Host, window: Duration, soc
     if namespaces > 0 {
         parts.push(count(namespaces as u64, "namespace"));
     }
+    first_line(screen, &parts);
+    screen.gap();
+}
+
+/// `web-07 · Linux 6.8 · 16 CPUs`, each by itself.
+pub(crate) fn machine(host: &Host) -> Vec<String> {
+    let mut parts = vec![host_name(&host.name).to_string()];
+    if !host.kernel.is_empty() {
+        parts.push(format!("Linux {}", host.kernel));
+    }
+    if host.cpus > 0 {
+        parts.push(count(host.cpus.into(), "CPU"));
+    }
+    parts
+}
+
+pub(crate) fn first_line(screen: &mut Screen<'_>, parts: &[String]) {
     let parts: Vec<_> = parts.iter().map(|part| bind(part)).collect();
     screen.text(Role::Plain, &parts.join("\u{a0}· "));
-    screen.gap();
 }
 
 pub(crate) fn state(state: State) -> (Role, &'static str) {

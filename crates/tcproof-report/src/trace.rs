@@ -151,13 +151,10 @@ mod tests {
     #[test]
     fn tables_show_the_rows_with_most() {
         let netns = NetnsId(4_026_531_840);
-        let at = |text: &str| {
-            text.parse::<std::net::SocketAddr>().map(|a| tcproof_core::snapshot::Endpoint::new(a.ip(), a.port()))
-        };
         let connects = |n: u64| Connects {
             netns,
             source: "10.0.0.1".parse().unwrap(),
-            destination: at("10.0.0.9:5432").unwrap(),
+            destination: "10.0.0.9:5432".parse().unwrap(),
             pid: (n > 1).then_some(n as u32),
             comm: "app\u{1b}[2J".into(),
             tried: n * 1_000,
@@ -165,8 +162,8 @@ mod tests {
         };
         let resent = Resent {
             netns,
-            local: at("[2001:db8::1]:443").unwrap(),
-            remote: at("[2001:db8::9]:50000").unwrap(),
+            local: "[2001:db8::1]:443".parse().unwrap(),
+            remote: "[2001:db8::9]:50000".parse().unwrap(),
             data: 3,
             syn: 0,
             resets: 1,

@@ -1,7 +1,7 @@
 //! What is behind a row, and the pages: texts that the report writes.
 
 use tcproof_core::counters::{self, Counter};
-use tcproof_core::knobs::{self, Knob, Machine};
+use tcproof_core::knobs::{self, Machine};
 use tcproof_core::limits::{Limit, in_bits};
 use tcproof_core::lint::Rule;
 use tcproof_core::path::stages;
@@ -146,8 +146,10 @@ pub(crate) fn explain(topic: &str, seen: Option<&Seen>, style: &Style) -> Result
     if let Some(rule) = Rule::by_slug(topic) {
         return Ok(explain::rule(rule, style));
     }
-    let machine = machine(seen);
-    if let Some(knob) = knob_called(topic) {
+    // As far as the window says.
+    let machine =
+        seen.map_or_else(|| Machine::of_kernel(Version::ALWAYS), |seen| Machine::of_host(&seen.interval.after.host));
+    if let Some(knob) = knobs::by_name(topic) {
         let places = places(seen, |ns| match ns.knobs.get(knob.key) {
             Some(value) => value.clone(),
             None => Reading::Absent(tcproof_core::Absent::Failed {
@@ -172,31 +174,12 @@ fn value(ns: &tcproof_core::snapshot::Netns, counter: &Counter) -> Reading<u64> 
     }
 }
 
-fn knob_called(name: &str) -> Option<&'static Knob> {
-    let ends_so = |knob: &&Knob| knob.key.strip_suffix(name).is_some_and(|before| before.ends_with('.'));
-    knobs::by_key(name).or_else(|| {
-        let mut found = knobs::all().filter(ends_so);
-        found.next().filter(|_| found.next().is_none() && !name.is_empty())
-    })
-}
-
 fn places<T>(
     seen: Option<&Seen>,
     value: impl Fn(&tcproof_core::snapshot::Netns) -> Reading<T>,
 ) -> Vec<(String, Reading<T>)> {
     let namespaces = seen.into_iter().flat_map(|seen| seen.interval.after.namespaces.values());
     namespaces.map(|ns| (ns.name.clone(), value(ns))).collect()
-}
-
-/// As far as the window says.
-fn machine(seen: Option<&Seen>) -> Machine {
-    let Some(host) = seen.map(|seen| &seen.interval.after.host) else { return Machine::of_kernel(Version::ALWAYS) };
-    let (bytes, page_bytes) = (host.memory_bytes, u64::from(host.page_bytes));
-    Machine {
-        memory: (bytes > 0 && page_bytes > 0).then_some(knobs::Memory { bytes, page_bytes }),
-        cpus: (host.cpus > 0).then_some(host.cpus),
-        ..Machine::of_kernel(Version::of_release(&host.kernel).unwrap_or(Version::ALWAYS))
-    }
 }
 
 /// The changes that the findings call for.

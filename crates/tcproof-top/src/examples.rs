@@ -17,23 +17,12 @@ const OWN: NetnsId = NetnsId(4_026_531_840);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn endpoint(text: &str) -> Endpoint {
-    let at: std::net::SocketAddr = text.parse().unwrap();
-    Endpoint::new(at.ip(), at.port())
+    text.parse().unwrap()
 }
 
 fn listener(local: &str, cookie: u64, queue: u32, backlog: u32, drops: u32) -> Listener {
-    Listener {
-        local: endpoint(local),
-        device: 0,
-        protocol: Default::default(),
-        cookie,
-        inode: cookie,
-        uid: 0,
-        queue,
-        backlog,
-        drops: Reading::Present(drops),
-        cgroup_id: None,
-    }
+    let listener = Listener::new(endpoint(local), backlog);
+    Listener { cookie, inode: cookie, queue, drops: Reading::Present(drops), ..listener }
 }
 
 /// Drops 40 handshakes a second from the third on: its queue is full.

@@ -173,7 +173,7 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         |root: &Path, ebpf: ProbeArgs| if ebpf.may_load() { with_ebpf(reading(root)) } else { reading(root) };
     let checking = |args: &CheckArgs| match args.from[..] {
         [_, ..] => own(SEARCH | OPEN),
-        [] => watching(&args.root, args.ebpf),
+        [] => watching(&args.root.dir, args.ebpf),
     };
     let Some(command) = &cli.command else { return Keep::Only(checking(&cli.check)) };
     Keep::Only(match command {
@@ -190,24 +190,24 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
                 READING
             }
         }
-        Command::Path(args) => reading(&args.root),
+        Command::Path(args) => reading(&args.root.dir),
         Command::Explain(args) => reading(&args.root),
         Command::Doctor(args) => with_ebpf(reading(&args.root)),
         Command::Sockets(args) if args.from.is_some() => own(SEARCH | OPEN),
-        Command::Sockets(args) if may_load(args) => with_ebpf(reading(&args.root)),
-        Command::Sockets(args) => reading(&args.root),
+        Command::Sockets(args) if may_load(args) => with_ebpf(reading(&args.root.dir)),
+        Command::Sockets(args) => reading(&args.root.dir),
         Command::Plan(args) => {
             let observing = match args.from[..] {
                 // The file, and the namespaces that it names.
                 [_, ..] => own(TRACE | SEARCH | OPEN),
-                [] => watching(&args.root, args.ebpf),
+                [] => watching(&args.root.dir, args.ebpf),
             };
             observing | if args.output.is_some() { own(FILES) } else { NONE }
         }
         Command::Report(args) => {
             let observing = match args.from[..] {
                 [_, ..] => own(SEARCH | OPEN),
-                [] => watching(&args.root, args.ebpf),
+                [] => watching(&args.root.dir, args.ebpf),
             };
             observing | if args.output.is_some() { own(FILES) } else { NONE }
         }

@@ -162,30 +162,16 @@ fn destinations(end: &Snapshot, top: usize, wants: impl Fn(u16) -> bool) -> Top<
 mod tests {
     use super::*;
     use crate::flow::Flows;
-    use crate::snapshot::{CloseWait, Endpoint, FinWait2, PortUse, Process, Protocol, Service, Tuple, TupleUse};
+    use crate::limits::testing::endpoint;
+    use crate::snapshot::{CloseWait, FinWait2, PortUse, Process, Service, Tuple, TupleUse};
     use alloc::string::{String, ToString};
     use alloc::vec;
 
     const HERE: NetnsId = NetnsId(7);
 
-    fn endpoint(text: &str) -> Endpoint {
-        let addr: core::net::SocketAddr = text.parse().unwrap();
-        Endpoint::new(addr.ip(), addr.port())
-    }
-
     fn listener(local: &str, queue: u32, inode: Inode) -> Listener {
-        Listener {
-            local: endpoint(local),
-            device: 0,
-            protocol: Protocol::Tcp,
-            cookie: inode,
-            inode,
-            uid: 0,
-            queue,
-            backlog: 128,
-            drops: Reading::Present(3),
-            cgroup_id: None,
-        }
+        let listener = Listener::new(endpoint(local), 128);
+        Listener { cookie: inode, inode, queue, drops: Reading::Present(3), ..listener }
     }
 
     fn interval() -> Interval {

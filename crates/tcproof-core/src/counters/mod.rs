@@ -46,6 +46,8 @@ pub struct Counter {
     pub scope: Scope,
     /// The first kernel that has it; [`Version::ALWAYS`] when that is older than any kernel here.
     pub since: Version,
+    /// Whether it grows on every healthy host: what it counted since boot is no sign of anything.
+    pub is_ordinary: bool,
     /// What it counts.
     pub counts: &'static str,
     /// The kernel's functions that count it: `net/ipv4/tcp_input.c:tcp_conn_request`.
@@ -91,6 +93,7 @@ impl Counter {
             kind,
             scope,
             since: Version::ALWAYS,
+            is_ordinary: false,
             counts: "",
             counted_by: &[],
             proves: "",

@@ -18,6 +18,7 @@ const CONNTRACK: Counter = Counter::of("/proc/net/stat/nf_conntrack", Kind::Coun
 pub(super) static COUNTERS: &[Counter] = &[
     Counter {
         name: "Tcp.ActiveOpens",
+        is_ordinary: true,
         counts: "Calls of connect(2) that sent a SYN.",
         counted_by: &["net/ipv4/tcp_output.c:tcp_connect"],
         proves: "How fast connections are opened from here.",
@@ -26,6 +27,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "Tcp.PassiveOpens",
+        is_ordinary: true,
         counts: "Sockets made for connections from outside, when the last ACK of the handshake comes.",
         counted_by: &["net/ipv4/tcp_minisocks.c:tcp_create_openreq_child"],
         proves: "How fast handshakes from outside are finished; those dropped right after are in it.",
@@ -60,6 +62,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "Tcp.InSegs",
+        is_ordinary: true,
         counts: "Segments received, also those with errors.",
         counted_by: &["net/ipv4/tcp_ipv4.c:tcp_v4_rcv", "net/ipv6/tcp_ipv6.c:tcp_v6_rcv"],
         proves: "The traffic, as what to compare others with.",
@@ -99,6 +102,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "Tcp.OutSegs",
+        is_ordinary: true,
         counts: "Segments sent: data for the first time, pure ACKs, RSTs and SYN-ACKs; not data sent again.",
         counted_by: &[
             "net/ipv4/tcp_ipv4.c:tcp_v4_send_ack",
@@ -162,6 +166,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "Icmp.InDestUnreachs",
+        is_ordinary: true,
         counts: "ICMP messages \"destination unreachable\" received, \"fragmentation needed\" among them.",
         counted_by: &["net/ipv4/icmp.c:icmp_unreach"],
         proves: "Path MTU discovery gets its messages, or hosts or ports are unreachable.",
@@ -188,6 +193,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     Counter {
         name: "MPTcpExt.MPCapableSYNRX",
         since: Version(5, 7),
+        is_ordinary: true,
         counts: "SYNs with MP_CAPABLE that came to an MPTCP listener.",
         counted_by: &["net/mptcp/subflow.c:subflow_check_req"],
         proves: "Clients ask this server for MPTCP.",
@@ -197,6 +203,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     Counter {
         name: "MPTcpExt.MPCapableSYNTX",
         since: Version(5, 13),
+        is_ordinary: true,
         counts: "Connections from here that ask for MPTCP.",
         counted_by: &["net/mptcp/protocol.c:mptcp_connect"],
         proves: "Programs here use MPTCP sockets.",
@@ -244,6 +251,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     Counter {
         name: "MPTcpExt.MPJoinSynRx",
         since: Version(5, 7),
+        is_ordinary: true,
         counts: "SYNs with MP_JOIN received: further subflows of a connection.",
         counted_by: &["net/mptcp/subflow.c:subflow_check_req"],
         proves: "Clients open further subflows to this host.",

@@ -135,6 +135,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.TCPFastOpenPassive",
+        is_ordinary: true,
         counts: "Connections opened here by a Fast Open SYN with a valid cookie, or without one where none is asked \
                  for.",
         counted_by: &["net/ipv4/tcp_fastopen.c:tcp_try_fastopen"],
@@ -152,6 +153,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.TCPFastOpenActive",
+        is_ordinary: true,
         counts: "Connections from here whose data in the SYN was acknowledged.",
         counted_by: &["net/ipv4/tcp_input.c:tcp_rcv_fastopen_synack"],
         proves: "Fast Open works towards some server.",
@@ -180,6 +182,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.TW",
+        is_ordinary: true,
         counts: "TIME_WAIT and orphaned FIN_WAIT2 sockets that began with more than four seconds to live.",
         counted_by: &["net/ipv4/inet_timewait_sock.c:__inet_twsk_schedule"],
         proves: "How fast connections are closed from this side first.",
@@ -197,6 +200,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.TWRecycled",
+        is_ordinary: true,
         counts: "Outgoing connections that took over the addresses and ports of a connection in TIME_WAIT.",
         counted_by: &[
             "net/ipv4/inet_hashtables.c:__inet_check_established",
@@ -331,6 +335,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.TCPOFOQueue",
+        is_ordinary: true,
         counts: "Segments that came out of order and were kept.",
         counted_by: &["net/ipv4/tcp_input.c:tcp_data_queue_ofo"],
         proves: "Segments before them were lost or overtaken.",
@@ -592,6 +597,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.TCPMTUPSuccess",
+        is_ordinary: true,
         counts: "Probes of a larger packet size that were acknowledged.",
         counted_by: &["net/ipv4/tcp_input.c:tcp_mtup_probe_success"],
         proves: "Path MTU probing (tcp_mtu_probing) works.",
@@ -619,6 +625,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.DelayedACKLost",
+        is_ordinary: true,
         counts: "Segments that repeat what had been received already.",
         counted_by: &["net/ipv4/tcp_input.c:tcp_data_queue", "net/ipv4/tcp_input.c:tcp_send_dupack"],
         proves: "The peer retransmits needlessly: an ACK from here was late or got lost.",

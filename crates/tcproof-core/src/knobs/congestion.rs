@@ -740,21 +740,8 @@ fn names_one_that_is_not_loaded(setting: &Use<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::knobs::tests::lore_on;
+    use crate::knobs::tests::{CaseOfTcp as Case, Rules, Settings, check};
     use crate::knobs::{Machine, by_key};
-
-    type Rules = &'static [&'static str];
-    type Settings = &'static [(&'static str, &'static str)];
-    /// A value, what else is set, the kernel, and the rules that have something to say.
-    type Case = (&'static str, &'static str, Settings, Version, Rules);
-
-    fn check(cases: &[Case]) {
-        for (key, value, around, kernel, rules) in cases {
-            let key = alloc::format!("net.ipv4.{key}");
-            let fired = lore_on(&Machine::of_kernel(*kernel), &key, value, around);
-            assert_eq!(fired, *rules, "{key} = {value} with {around:?} on {kernel}");
-        }
-    }
 
     const NEW: Version = Version(6, 18);
     const STABLE: Version = Version(6, 1);

@@ -1,5 +1,6 @@
 //! What boot computes defaults from.
 
+use crate::snapshot::Host;
 use crate::version::Version;
 
 /// The machine that a value is for.
@@ -28,6 +29,16 @@ impl Machine {
     /// A kernel about whose machine nothing is known.
     pub fn of_kernel(kernel: Version) -> Self {
         Self { kernel, memory: None, cpus: None, ehash_entries: None }
+    }
+
+    /// A machine as it was seen. What could not be read there is not known.
+    pub fn of_host(host: &Host) -> Self {
+        let (bytes, page_bytes) = (host.memory_bytes, u64::from(host.page_bytes));
+        Self {
+            memory: (bytes > 0 && page_bytes > 0).then_some(Memory { bytes, page_bytes }),
+            cpus: (host.cpus > 0).then_some(host.cpus),
+            ..Self::of_kernel(Version::of_release(&host.kernel).unwrap_or(Version::ALWAYS))
+        }
     }
 
     /// The same with that much memory, and what boot makes of it: one bucket of the established hash for each 128 KiB,

@@ -19,6 +19,7 @@ mod removed;
 mod timers;
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 pub use kind::{Bounds, Kind, Wrong};
 pub use machine::{Machine, Memory};
@@ -50,6 +51,25 @@ pub fn all() -> impl Iterator<Item = &'static Knob> {
 /// The knob with that key, written with dots.
 pub fn by_key(key: &str) -> Option<&'static Knob> {
     all().find(|knob| knob.key == key)
+}
+
+/// The knob of that name: its key, its path, or the end of its key where only one ends so (`somaxconn`, `max_syn_backlog`).
+pub fn by_name(name: &str) -> Option<&'static Knob> {
+    let key = name.trim_start_matches("/proc/sys/").replace('/', ".");
+    by_key(&key).or_else(|| match ending_in(&key)[..] {
+        [knob] => Some(knob),
+        _ => None,
+    })
+}
+
+/// Those whose key ends so, after a dot; where there are none, after an underscore.
+pub fn ending_in(end: &str) -> Vec<&'static Knob> {
+    let ending = |separator| {
+        let ends_so = move |knob: &&Knob| knob.key.strip_suffix(end).is_some_and(|before| before.ends_with(separator));
+        all().filter(ends_so).collect::<Vec<_>>()
+    };
+    let found = ending('.');
+    if found.is_empty() && !end.is_empty() { ending('_') } else { found }
 }
 
 /// A file under `/proc/sys`: what it takes, whose it is, what it really does.

@@ -61,6 +61,19 @@ pub(super) fn lore(key: &str, text: &str, others: &[(&str, &str)]) -> Vec<&'stat
     lore_on(&machine(), key, text, others)
 }
 
+pub(super) type Rules = &'static [&'static str];
+pub(super) type Settings = &'static [(&'static str, &'static str)];
+/// A key of `net.ipv4`, its value, what else is set, the kernel, and the rules that have something to say.
+pub(super) type CaseOfTcp = (&'static str, &'static str, Settings, Version, Rules);
+
+pub(super) fn check(cases: &[CaseOfTcp]) {
+    for (key, value, around, kernel, rules) in cases {
+        let key = format!("net.ipv4.{key}");
+        let fired = lore_on(&Machine::of_kernel(*kernel), &key, value, around);
+        assert_eq!(fired, *rules, "{key} = {value} with {around:?} on {kernel}");
+    }
+}
+
 fn machines() -> Vec<Machine> {
     let mut machines = Vec::new();
     for kernel in [Version(3, 10), Version(4, 19), Version(5, 15), Version(6, 1), Version(6, 12), Version(7, 2)] {

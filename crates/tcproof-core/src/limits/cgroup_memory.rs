@@ -429,7 +429,7 @@ mod tests {
     use alloc::collections::BTreeMap;
 
     use super::super::testing::{
-        Host, OWN, Stream, assert_clear, no_permission, remedies, the_finding, unknowns, verdict,
+        Host, OWN, Stream, assert_clear, no_permission, subject_and_sentences, the_finding, unknowns, verdict,
     };
     use super::*;
     use crate::snapshot::{CgroupMemory, Snapshot};
@@ -464,11 +464,6 @@ mod tests {
         SocketMemory::V2 { current, sock, high: Some(512 << 20), max: None, high_events, max_events: 0, throttled }
     }
 
-    fn sentences(host: &Host) -> String {
-        let finding = the_finding(&LIMIT, host);
-        format!("{}: {}\n{}\n{}", finding.subject, finding.summary, finding.because, remedies(&finding))
-    }
-
     /// Drops although its buffer is almost empty.
     fn starved() -> Stream {
         Stream::between("10.0.0.2:80", "10.0.0.9:5000").receives(1e6).each(|t, s| s.drops = (t * 40.0) as u32)
@@ -481,7 +476,7 @@ mod tests {
         let host = host.grew("TcpExt.TCPRcvQDrop", 198).flow(starved());
         assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "socket-pressure".into()));
         assert_eq!(the_finding(&LIMIT, &host).confidence, Confidence::Likely);
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         api.service: 1228 receive queues pruned or segments dropped in 5.0 s; its TCP memory is limited to 1.0 MiB, in use are 0 bytes, the most was 1.2 MiB
         the group has been at its limit; the host has memory for TCP, and no dropping socket's own buffer was full
         1. Application: fewer or smaller buffers in this group: read what has come, set no large SO_RCVBUF, close idle connections
@@ -513,7 +508,7 @@ mod tests {
         let shrunk = starved().each(|_, s| (s.rcv_ssthresh, s.rcvbuf) = (4 * 1_448, 1 << 20));
         let host = group(API, v2(10, None), v2(90, None)).flow(shrunk.clone());
         assert_eq!(the_finding(&LIMIT, &host).confidence, Confidence::Likely);
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         api.service: the window of one flow was shrunk in 5.0 s; it uses 500.0 MiB of 512.0 MiB, of which 40.0 MiB for sockets
         the group has been at its limit; the host has memory for TCP, and no dropping socket's own buffer was full
         1. Application: fewer or smaller buffers in this group: read what has come, set no large SO_RCVBUF, close idle connections

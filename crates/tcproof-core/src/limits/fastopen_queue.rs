@@ -288,13 +288,10 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Host, Listen, absent, assert_clear, remedies, the_finding, unknowns, verdict};
+    use super::super::testing::{
+        Host, Listen, absent, assert_clear, subject_and_sentences, the_finding, unknowns, verdict,
+    };
     use super::*;
-
-    fn sentences(host: &Host) -> String {
-        let finding = the_finding(&LIMIT, host);
-        format!("{}: {}\n{}\n{}", finding.subject, finding.summary, finding.because, remedies(&finding))
-    }
 
     fn overflowing() -> Host {
         Host::new().knob(KNOB, "3").grew(OVERFLOW, 300).grew(TAKEN, 100).grew("Tcp.PassiveOpens", 400)
@@ -304,7 +301,7 @@ mod tests {
     fn a_full_queue_is_limiting_and_named_where_there_is_one_listener() {
         let host = overflowing().listener(Listen::at("0.0.0.0:80").pid(7)).process(7, "web", 10, 1024);
         assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "queue-full".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         0.0.0.0:80: 300 of 400 SYNs with Fast Open found the queue full in 5.0 s
         each was answered as an ordinary SYN: its data came a round trip later
         1. Application: web: a Fast Open queue at least 8 times as long as now (setsockopt TCP_FASTOPEN; nginx: listen … fastopen=N); net.core.somaxconn = 4096 bounds it when it is set
@@ -326,7 +323,7 @@ mod tests {
     fn clients_that_ask_a_server_without_fast_open() {
         let host = Host::new().knob(KNOB, "1").grew(ASKED, 9).grew("Tcp.PassiveOpens", 9);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "not-enabled-on-listener".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         namespace own: 9 of 9 clients asked for a Fast Open cookie in 5.0 s, and none began with data
         the server bit (2) of net.ipv4.tcp_fastopen = 1 is off: no listener gives cookies
         1. Application: the listener's program: set TCP_FASTOPEN on its listener (nginx: listen … fastopen=N), if a first request may arrive twice
@@ -342,7 +339,7 @@ mod tests {
         let host = Host::new().knob(KNOB, "3").ns(fresh).grew(ASKED, 9).grew("Tcp.PassiveOpens", 9);
         let finding = the_finding(&LIMIT, &host);
         assert_eq!((finding.state, finding.confidence), (State::Near, Confidence::Likely));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         namespace own: 9 of 9 clients asked for a Fast Open cookie in 5.0 s, and none began with data
         net.ipv4.tcp_fastopen = 3 allows it and no connection has ever begun with data here: the program did not set TCP_FASTOPEN, or every client is a new one
         1. Application: the listener's program: set TCP_FASTOPEN on its listener (nginx: listen … fastopen=N), if a first request may arrive twice

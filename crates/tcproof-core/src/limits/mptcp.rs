@@ -272,7 +272,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        Host, Listen, Stream, assert_clear, detect as detected, no_permission, remedies, the_finding, unknowns, verdict,
+        Host, Listen, Stream, assert_clear, detect as detected, no_permission, subject_and_sentences, unknowns, verdict,
     };
     use super::*;
 
@@ -281,16 +281,11 @@ mod tests {
         counters.fold(Host::new().knob(ENABLED, "1").knob(TIMEOUT, "3600"), |host, name| host.grew(name, 0))
     }
 
-    fn sentences(host: &Host) -> String {
-        let finding = the_finding(&LIMIT, host);
-        format!("{}: {}\n{}\n{}", finding.subject, finding.summary, finding.because, remedies(&finding))
-    }
-
     #[test]
     fn a_listener_that_could_not_be_made_again() {
         let host = host().knob(ENABLED, "0").listener(Listen::at("0.0.0.0:80").mptcp()).listener(Listen::at("[::]:22"));
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "disabled".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         0.0.0.0:80: sockets of Multipath TCP here: 1 listening; but net.mptcp.enabled = 0: nobody can make another
         open ones go on; after its next start the program fails, or speaks plain TCP
         1. Kernel: allow new Multipath TCP sockets in this namespace [net.mptcp.enabled 0 → 1]
@@ -301,7 +296,7 @@ mod tests {
     fn a_kernel_that_has_stopped_asking() {
         let host = host().grew(NOT_ASKED, 40);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "disabled".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         namespace own: 40 connections went as plain TCP in 5.0 s: the kernel stopped asking for Multipath TCP
         earlier SYNs with MP_CAPABLE were lost where those without it came through
         1. Application: find what drops SYNs with TCP option 30 on the way: tcpdump at both ends of the first SYN of a connection
@@ -313,7 +308,7 @@ mod tests {
     fn a_server_that_does_not_speak_it() {
         let host = host().grew(ASKED, 40).grew("MPTcpExt.MPCapableFallbackSYNACK", 38);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "fallback".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         namespace own: 38 of 40 connections that asked for Multipath TCP (95 %) run as plain TCP
         the SYN-ACK came without MP_CAPABLE: the server does not speak it, or something on the way removes the option
         1. Application: at the other end, a listener that speaks Multipath TCP (IPPROTO_MPTCP, or start it with mptcpize); else stop asking for it
@@ -326,7 +321,7 @@ mod tests {
             .grew(WAS_ASKED, 40)
             .grew("MPTcpExt.MPCapableFallbackACK", 40)
             .listener(Listen::at("0.0.0.0:80").mptcp());
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         0.0.0.0:80: 40 of 40 connections that asked for Multipath TCP (100 %) run as plain TCP
         the SYN had MP_CAPABLE and the client's last ACK had not: something on the way removes the option
         1. Application: find what removes TCP option 30 on the way: tcpdump of the SYN, SYN-ACK and ACK at both ends

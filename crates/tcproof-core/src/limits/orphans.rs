@@ -403,7 +403,7 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Host, absent, assert_clear, no_permission, remedies, the_finding, unknowns, verdict};
+    use super::super::testing::{Host, absent, assert_clear, no_permission, sentences, the_finding, unknowns, verdict};
     use super::*;
 
     /// Orphans at the end of the window, of 16 384, with TCP's memory far from its limit.
@@ -424,11 +424,6 @@ mod tests {
         host.ns(move |ns| ns.sockets.fin_wait2 = Reading::Present(pile))
     }
 
-    fn sentences(host: &Host) -> String {
-        let finding = the_finding(&LIMIT, host);
-        format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
-    }
-
     #[test]
     fn resets_with_many_orphans_are_the_orphan_limit() {
         let limiting = (State::Limiting, "orphan-limit".into());
@@ -436,7 +431,7 @@ mod tests {
         assert_eq!(the_finding(&LIMIT, &orphans(16_384).grew(ABORTS, 4)).confidence, Confidence::Likely);
         assert_eq!(the_finding(&LIMIT, &orphans(16_385).grew(ABORTS, 4)).confidence, Confidence::Proven);
         let small = orphans(20).grew(ABORTS, 4).both(|s| s.system.tcp_max_orphans = Reading::Present(5));
-        insta::assert_snapshot!(sentences(&small), @"
+        insta::assert_snapshot!(sentences(&LIMIT, &small), @"
         4 connections reset in 5.0 s for want of room: 40 of 5 orphaned connections (800 %)
         there are more orphans than allowed
         1. Application: close only what is finished: read the peer's last word first, set TCP_USER_TIMEOUT so that connections to dead peers end before they are closed
@@ -451,7 +446,7 @@ mod tests {
         assert_clear(&LIMIT, &orphans(8_191));
         let host = orphans(8_192);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "orphan-limit".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(sentences(&LIMIT, &host), @"
         8192 of 16384 orphaned connections (50 %); nothing is reset yet
         an orphan that makes no progress counts up to four times
         1. Application: close only what is finished: read the peer's last word first, set TCP_USER_TIMEOUT so that connections to dead peers end before they are closed
@@ -463,7 +458,7 @@ mod tests {
     fn orphans_that_wait_in_fin_wait2_are_a_pile() {
         let host = pile(orphans(9_000).knob(FIN_TIMEOUT, "120"), 0, 8_000);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "fin-wait2-pile".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(sentences(&LIMIT, &host), @"
         9000 of 16384 orphaned connections (55 %); nothing is reset yet
         an orphan that makes no progress counts up to four times; 8000 of them are in FIN_WAIT2: their peers do not close
         1. Application: let the peers close when they are told goodbye: a read(2) of 0 is their turn (ss -tan state fin-wait-2 shows who they are)
@@ -478,7 +473,7 @@ mod tests {
         let table = |tw| orphans(3).knob(MAX_TW_BUCKETS, "1000").sockstat("TCP.tw", tw, tw);
         let host = pile(table(1_000).grew("TcpExt.TCPTimeWaitOverflow", 50), 900, 0);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "fin-wait2-pile".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(sentences(&LIMIT, &host), @"
         900 connections wait in FIN_WAIT2 for peers that do not close: the TIME_WAIT table holds 1000 of 1000, and 50 connections closed without a place in it
         this side has closed and the peers have not; the kernel waits tcp_fin_timeout seconds for each
         1. Application: let the peers close when they are told goodbye: a read(2) of 0 is their turn (ss -tan state fin-wait-2 shows who they are)

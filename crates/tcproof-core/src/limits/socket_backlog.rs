@@ -241,7 +241,9 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Host, Listen, OWN, Stream, assert_clear, remedies, the_finding, unknowns, verdict};
+    use super::super::testing::{
+        Host, Listen, OWN, Stream, assert_clear, remedies, subject_and_sentences, the_finding, unknowns, verdict,
+    };
     use super::*;
     use crate::reading::Reading;
     use crate::trace::{Counted, Drops};
@@ -255,16 +257,11 @@ mod tests {
         })
     }
 
-    fn sentences(host: &Host) -> String {
-        let finding = the_finding(&LIMIT, host);
-        format!("{}: {}\n{}\n{}", finding.subject, finding.summary, finding.because, remedies(&finding))
-    }
-
     #[test]
     fn drops_of_a_locked_socket_name_the_flow() {
         let host = Host::new().knob(RMEM, "4096 131072 6291456").grew(DROPPED, 100).flow(dropping("10.0.0.2:80"));
         assert_eq!(verdict(&LIMIT, &host), (State::Limiting, "owner-busy".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         10.0.0.2:80 ↔ 10.0.0.9:5000: 100 segments dropped in 5.0 s because their socket was locked and its backlog full
         segments that came while a call held the socket took more than 82.2 KiB: 2 × rcvbuf + sndbuf ÷ 2 + 64 KiB
         1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that was touched before; or a thread that only reads
@@ -305,7 +302,7 @@ mod tests {
         // Others dropped as well, and it accounts for a tenth.
         let host = Host::new().grew(DROPPED, 1_000).flow(dropping("10.0.0.2:80")).flow(dropping("10.0.0.2:81"));
         assert_eq!(the_finding(&LIMIT, &host).subject, Subject::Netns { netns: "own".into() });
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(subject_and_sentences(&LIMIT, &host), @"
         namespace own: 1000 segments dropped in 5.0 s because their socket was locked and its backlog full
         segments that came while a call held a socket did not fit; which socket was not seen
         1. Application: shorter system calls by the application on the socket: smaller pieces, into memory that was touched before; or a thread that only reads

@@ -406,18 +406,8 @@ impl Listen {
     /// At an address and port; its cookie and inode are the port's number.
     pub(crate) fn at(local: &str) -> Self {
         let local = endpoint(local);
-        let listener = Listener {
-            local,
-            device: 0,
-            protocol: Protocol::Tcp,
-            cookie: u64::from(local.port),
-            inode: u64::from(local.port),
-            uid: 0,
-            queue: 0,
-            backlog: 128,
-            drops: Reading::Present(0),
-            cgroup_id: None,
-        };
+        let port = u64::from(local.port);
+        let listener = Listener { cookie: port, inode: port, ..Listener::new(local, 128) };
         let none = Reading::Present(0);
         let queues = [0; 50].to_vec();
         Self {
@@ -611,8 +601,7 @@ impl Stream {
 }
 
 pub(crate) fn endpoint(text: &str) -> Endpoint {
-    let addr: core::net::SocketAddr = text.parse().expect("an address and port");
-    Endpoint::new(addr.ip(), addr.port())
+    text.parse().expect("an address and port")
 }
 
 pub(crate) fn absent<T>(what: &str) -> Reading<T> {
@@ -655,6 +644,17 @@ pub(crate) fn unknowns(limit: &Limit, host: &Host) -> Vec<String> {
     let detected = detect(limit, host);
     assert_eq!(detected.findings, [], "expected no finding");
     detected.unknown.into_iter().map(|unknown| unknown.reading).collect()
+}
+
+/// What the only finding says, why, and what to do: for inline snapshots.
+pub(crate) fn sentences(limit: &Limit, host: &Host) -> String {
+    let finding = the_finding(limit, host);
+    alloc::format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
+}
+
+/// The same, behind what it is about.
+pub(crate) fn subject_and_sentences(limit: &Limit, host: &Host) -> String {
+    alloc::format!("{}: {}", the_finding(limit, host).subject, sentences(limit, host))
 }
 
 /// "1. application: …" lines for inline snapshots.

@@ -269,17 +269,12 @@ fn ruled_out(ns: &NetnsChange<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        Host, OWN, absent, assert_clear, endpoint, no_permission, remedies, the_finding, unknowns, verdict,
+        Host, OWN, absent, assert_clear, endpoint, no_permission, sentences, the_finding, unknowns, verdict,
     };
     use super::*;
     use crate::reading::Reading;
     use crate::snapshot::{FinWait2, PortUse, Tuple, TupleUse};
     use crate::trace::{Connects, Counted};
-
-    fn sentences(host: &Host) -> String {
-        let finding = the_finding(&LIMIT, host);
-        format!("{}\n{}\n{}", finding.summary, finding.because, remedies(&finding))
-    }
 
     #[test]
     fn a_full_table_that_overflows_is_near() {
@@ -289,7 +284,7 @@ mod tests {
             .grew(OVERFLOW, 29_900)
             .grew("TcpExt.TW", 100);
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "table-full".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(sentences(&LIMIT, &host), @"
         29900 connections closed without TIME_WAIT in 5.0 s; 1000 of 1000 TIME_WAIT sockets are in the table
         the table is full; no connection failed, but old segments may reach new ones on the same ports
         1. Application: close fewer connections from this side: keep and reuse them, or let the peer close first
@@ -333,7 +328,7 @@ mod tests {
     fn a_nearly_full_table_is_near_before_it_overflows() {
         let host = Host::new().sockstat("TCP.tw", 240_000, 245_000).without("TcpExt.TW");
         assert_eq!(verdict(&LIMIT, &host), (State::Near, "table-full".into()));
-        insta::assert_snapshot!(sentences(&host), @"
+        insta::assert_snapshot!(sentences(&LIMIT, &host), @"
         245000 of 262144 TIME_WAIT sockets are in the table (93 %); none closed without one yet
         the next closes go without TIME_WAIT: nothing fails, but old segments may reach new connections
         1. Application: close fewer connections from this side: keep and reuse them, or let the peer close first

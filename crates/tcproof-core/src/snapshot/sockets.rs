@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{AddrParseError, IpAddr, SocketAddr};
 use core::str::FromStr;
 use core::time::Duration;
 
@@ -31,6 +31,20 @@ impl Endpoint {
     }
 }
 
+impl From<SocketAddr> for Endpoint {
+    fn from(at: SocketAddr) -> Self {
+        Self::new(at.ip(), at.port())
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<SocketAddr>().map(Self::from)
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.addr, self.port).fmt(f)
@@ -47,9 +61,7 @@ impl Serialize for Endpoint {
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        SocketAddr::from_str(&text)
-            .map(|a| Self { addr: a.ip(), port: a.port() })
-            .map_err(|_| serde::de::Error::custom("expected an address and port"))
+        text.parse().map_err(|_| serde::de::Error::custom("expected an address and port"))
     }
 }
 
@@ -90,6 +102,22 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// One as `listen(2)` leaves it: nobody waits, nothing was dropped, and who holds it is not known.
+    pub fn new(local: Endpoint, backlog: u32) -> Self {
+        Self {
+            local,
+            device: 0,
+            protocol: Protocol::Tcp,
+            cookie: 0,
+            inode: 0,
+            uid: 0,
+            queue: 0,
+            backlog,
+            drops: Reading::Present(0),
+            cgroup_id: None,
+        }
+    }
+
     /// How many connections its queue takes: it is full at one more than the backlog (`sk_acceptq_is_full`, include/net/sock.h).
     pub fn capacity(&self) -> u64 {
         u64::from(self.backlog) + 1
@@ -363,6 +391,13 @@ mod tests {
         let ports = fold((0..100).map(|n| socket(1000, n, 80)));
         assert!(ports.tuples.is_empty());
         assert_eq!(ports.sources.values().next().map(|s| (s.distinct, s.destinations)), Some((1, 100)));
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4_however_it_comes() {
+        let [mapped, plain] = ["[::ffff:10.0.0.1]:80", "10.0.0.1:80"].map(|text| text.parse::<Endpoint>().unwrap());
+        assert_eq!(mapped, plain);
+        assert_eq!(serde_json::from_str::<Endpoint>("\"[::ffff:10.0.0.1]:80\"").unwrap(), plain);
     }
 
     #[test]

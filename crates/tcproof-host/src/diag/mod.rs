@@ -137,7 +137,6 @@ fn absent(error: &io::Error) -> Absent {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use tcproof_core::snapshot::Endpoint;
 
     #[test]
     fn the_kernel_shows_a_listener_with_its_backlog_inode_and_drops() {
@@ -169,8 +168,8 @@ mod tests {
             let server = listener.accept().unwrap().0;
             let mut diag = Diag::open().unwrap();
             let mut ends = Ends {
-                local: Endpoint::new(client.local_addr().unwrap().ip(), client.local_addr().unwrap().port()),
-                remote: Endpoint::new(client.peer_addr().unwrap().ip(), client.peer_addr().unwrap().port()),
+                local: client.local_addr().unwrap().into(),
+                remote: client.peer_addr().unwrap().into(),
                 device: 0,
                 cookie: ANY_COOKIE,
             };

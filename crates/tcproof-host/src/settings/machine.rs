@@ -1,7 +1,7 @@
 //! The machine that settings are for.
 
 use tcproof_core::Version;
-use tcproof_core::knobs::{Machine, Memory};
+use tcproof_core::knobs::Machine;
 
 use crate::{Root, system};
 
@@ -11,12 +11,10 @@ use crate::{Root, system};
 /// For another kernel put [`Machine::of_kernel`] into [`tcproof_core::lint::Tree::machine`], or set only its version.
 pub fn machine(root: &Root) -> Machine {
     let host = system::host(root);
-    let (bytes, page_bytes) = (host.memory_bytes, u64::from(host.page_bytes));
     Machine {
         kernel: Version::of_release(&host.kernel).or_else(|| installed(root)).unwrap_or_else(running),
-        memory: (bytes > 0 && page_bytes > 0).then_some(Memory { bytes, page_bytes }),
-        cpus: (host.cpus > 0).then_some(host.cpus),
         ehash_entries: ehash_entries(root),
+        ..Machine::of_host(&host)
     }
 }
 
@@ -41,6 +39,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use tcproof_core::knobs::Memory;
 
     #[test]
     fn a_recorded_machine() {

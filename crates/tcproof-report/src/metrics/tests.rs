@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tcproof_core::snapshot::{Endpoint, Listener, Netns, Protocol};
+use tcproof_core::snapshot::{Listener, Netns};
 use tcproof_core::{Absent, ListenerWatch, Subject};
 
 use super::*;
@@ -95,18 +95,9 @@ fn own() -> Own<'static> {
 }
 
 fn watch(local: &str, queue: u32, drops: [u32; 2]) -> ListenerWatch {
-    let local: std::net::SocketAddr = local.parse().unwrap();
-    let listener = |drops| Listener {
-        local: Endpoint::new(local.ip(), local.port()),
-        device: 0,
-        protocol: Protocol::Tcp,
-        cookie: 1,
-        inode: 1,
-        uid: 0,
-        queue,
-        backlog: 128,
-        drops: Reading::Present(drops),
-        cgroup_id: None,
+    let listener = |drops| {
+        let listener = Listener::new(local.parse().unwrap(), 128);
+        Listener { cookie: 1, inode: 1, queue, drops: Reading::Present(drops), ..listener }
     };
     let mut watch = ListenerWatch::new(listener(drops[0]), Duration::ZERO, false);
     watch.look(listener(drops[1]), Duration::from_secs(5));

@@ -4,9 +4,9 @@
 use tcproof_core::plan::{Change, Instruction, LeftOut, Plan, Reason};
 use tcproof_core::{Confidence, Verdict};
 
-use crate::layout::{Cell, Role, Screen, bind};
-use crate::text::{level, state};
-use crate::{Style, title};
+use crate::layout::{Cell, Role, Screen};
+use crate::text::{first_line, level, state};
+use crate::{Style, host_name, title};
 
 /// Columns in front of every text.
 const MARGIN: usize = 10;
@@ -56,12 +56,11 @@ struct Face<'a> {
 impl Face<'_> {
     fn header(&mut self) {
         let Plan { id, host, kernel, .. } = self.plan;
-        let host = if host.is_empty() { "this host" } else { host };
-        let mut parts = vec![bind(&format!("plan {id}")), bind(host)];
+        let mut parts = vec![format!("plan {id}"), host_name(host).to_string()];
         if !kernel.is_empty() {
-            parts.push(bind(&format!("Linux {kernel}")));
+            parts.push(format!("Linux {kernel}"));
         }
-        self.screen.text(Role::Plain, &parts.join("\u{a0}· "));
+        first_line(&mut self.screen, &parts);
         self.screen.gap();
     }
 

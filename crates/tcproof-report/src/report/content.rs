@@ -13,7 +13,7 @@ use tcproof_core::{Diagnosis, Finding, Headroom, Interval, Level, ListenerWatch,
 use self::path::{packet_path, probes};
 use super::{MADE_BY, Report};
 use crate::layout::{count, thousands};
-use crate::{flows, text, title};
+use crate::{flows, host_name, text, title};
 
 /// Findings told in full; a page of them is read, a hundred are not.
 const FULL: usize = 20;
@@ -148,7 +148,7 @@ pub(super) fn content(report: &Report<'_>) -> Content {
     }
     let Report { diagnosis, interval, plan, .. } = *report;
     let verdict = diagnosis.verdict();
-    let host = if diagnosis.host.name.is_empty() { "this host" } else { &diagnosis.host.name };
+    let host = host_name(&diagnosis.host.name);
     let (tone, headline) = match (verdict, diagnosis.findings.first()) {
         (_, Some(first)) => (tone(first.state), text::heading(diagnosis, first)),
         (Verdict::Clear, None) => (Tone::Clear, format!("nothing limits TCP here: {}", text::looked(diagnosis))),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tcproof_core::plan::{Making, Plan, plan};
-use tcproof_core::snapshot::{Endpoint, Listener, Netns, NetnsId, Protocol};
+use tcproof_core::snapshot::{Endpoint, Listener, Netns, NetnsId};
 use tcproof_core::{Diagnosis, Interval, ListenerWatch, Reading};
 
 use super::{Report, html, is_ours, markdown};
@@ -36,17 +36,9 @@ fn interval(name: &str) -> Interval {
     interval.after.namespaces.insert(NetnsId(1), netns);
     interval.after.at = std::time::Duration::from_secs(5);
     for (port, queues) in [(8080, [0, 40, 100, 129]), (22, [0, 0, 0, 0])] {
-        let listener = |queue| Listener {
-            local: Endpoint::new([0, 0, 0, 0].into(), port),
-            device: 0,
-            protocol: Protocol::Tcp,
-            cookie: port.into(),
-            inode: Default::default(),
-            uid: 0,
-            queue,
-            backlog: 128,
-            drops: Reading::Present(queue / 3),
-            cgroup_id: None,
+        let listener = |queue| {
+            let listener = Listener::new(Endpoint::new([0, 0, 0, 0].into(), port), 128);
+            Listener { cookie: port.into(), queue, drops: Reading::Present(queue / 3), ..listener }
         };
         let at = |n: usize| std::time::Duration::from_secs(n as u64);
         let mut watch = ListenerWatch::new(listener(queues[0]), at(0), false);

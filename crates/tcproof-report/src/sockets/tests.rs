@@ -21,8 +21,7 @@ fn counts(of: &[(State, u32)]) -> Counts {
 }
 
 fn endpoint(text: &str) -> Endpoint {
-    let at: std::net::SocketAddr = text.parse().unwrap();
-    Endpoint::new(at.ip(), at.port())
+    text.parse().unwrap()
 }
 
 fn netns(name: &str, states: Counts, small: Counts, sockstat: (Sockstat, Sockstat)) -> NetnsCensus {
@@ -40,18 +39,7 @@ fn netns(name: &str, states: Counts, small: Counts, sockstat: (Sockstat, Socksta
 }
 
 fn listener(local: &str, queue: u32, backlog: u32, drops: Reading<u32>) -> Listener {
-    Listener {
-        local: endpoint(local),
-        device: 0,
-        protocol: Protocol::Tcp,
-        cookie: 1,
-        inode: 9,
-        uid: 0,
-        queue,
-        backlog,
-        drops,
-        cgroup_id: None,
-    }
+    Listener { cookie: 1, inode: 9, queue, drops, ..Listener::new(endpoint(local), backlog) }
 }
 
 /// A host with something in every table.

@@ -6,7 +6,8 @@ use tcproof_core::states::State;
 use tcproof_core::{Absent, Reading};
 
 use super::{known, lost, name, owner, owners};
-use crate::layout::{Cell, Role, Screen, Style, bar, bind, count, thousands};
+use crate::layout::{Cell, Role, Screen, Style, bar, count, thousands};
+use crate::text::{first_line, machine};
 
 /// Columns in front of every text.
 pub(super) const MARGIN: usize = 10;
@@ -49,15 +50,7 @@ fn total(census: &Census) -> Counts {
 impl<'a> Tables<'a> {
     fn header(&mut self) {
         let census = self.census;
-        let host = &census.host;
-        let name = if host.name.is_empty() { "this host" } else { &host.name };
-        let mut parts = vec![name.to_string()];
-        if !host.kernel.is_empty() {
-            parts.push(format!("Linux {}", host.kernel));
-        }
-        if host.cpus > 0 {
-            parts.push(count(host.cpus.into(), "CPU"));
-        }
+        let mut parts = machine(&census.host);
         let is_counted = census.namespaces.values().any(|ns| ns.counted.value().is_some());
         match known::in_use(census) {
             _ if is_counted => parts.push(count(total(census).total(), "socket")),
@@ -65,8 +58,7 @@ impl<'a> Tables<'a> {
             _ => {}
         }
         parts.push(count(census.namespaces.len() as u64, "namespace"));
-        let parts: Vec<_> = parts.iter().map(|part| bind(part)).collect();
-        self.screen.text(Role::Plain, &parts.join("\u{a0}· "));
+        first_line(&mut self.screen, &parts);
         let took = census.elapsed.as_secs_f64() * 1000.0;
         let because = &census.because;
         let how = match is_counted {

@@ -16,11 +16,11 @@ use tcproof_core::plan::Plan;
 use tcproof_core::verify::{Observation, Outcome, settle, verify};
 use tcproof_report::sanitize;
 
-use super::Exit;
 use super::change::{boottime_ms, now, read_plan, require_root, surroundings, tell};
 use super::change_report::{self, Changed};
 use super::undo::{Undo, stop_timer};
-use super::verify::{self, observation, pause, run_command, scope_of, show, stop_flag};
+use super::verify::{self, observation, pause, run_command, scope_of, show};
+use super::{Exit, stop_flag};
 use crate::cli::{ApplyArgs, Cli, Confirmation, OutputArgs};
 
 /// How often it is looked whether somebody confirmed.

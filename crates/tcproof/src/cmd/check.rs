@@ -14,9 +14,10 @@ use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let (interval, place, said) = match Source::of(&args.from, args.at, &args.netns)? {
+    let (interval, place, said) = match Source::of(&args.from, args.at, &args.watch.netns.scope)? {
         Some(Source::Recording(file)) => {
-            let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
+            let recording::Recorded { interval, place } =
+                recording::read(file, args.at, args.watch.window, &args.watch.netns.scope)?;
             let said = tcproof_report::record::header(&place, interval.window());
             (interval, Some(place), Some(said))
         }
@@ -26,16 +27,13 @@ pub(crate) fn run(args: &CheckArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         }
         Some(Source::Saved(file)) => return Err(source::nothing(file)),
         None => {
-            let (root, scope) = (args.root.clone(), args.netns.clone());
-            let options = Options { root, window: args.window, scope, ports: false };
+            let options = args.watch.options(&args.root);
             (watch(&options, &mut *args.ebpf.last_probes(), !args.quiet && !output.json())?, None, None)
         }
     };
     privileges::drop_all()?;
     let mut diagnosis = diagnose(&interval);
-    if let Some(port) = args.port {
-        diagnosis.keep_port(port);
-    }
+    args.watch.keep_port(&mut diagnosis);
     // On the screen it is the first line; whoever takes JSON, or one line, has it beside that.
     if let Some(said) = said.as_ref().filter(|_| output.json() || args.quiet) {
         say!("tcproof: {said}");

@@ -59,7 +59,7 @@ fn text(topic: Topic, args: &ExplainArgs, style: &Style) -> anyhow::Result<Strin
         Topic::Rules => explain::rules(style),
         Topic::State(state) => with_state(state, args, |here| explain::state(state, here, style))?,
         Topic::States => {
-            let seen = states(&Root::with_proc(&args.root)?, &args.netns)?;
+            let seen = states(&Root::with_proc(&args.root)?, &args.netns.scope)?;
             explain::states(&total(&seen), &seen.places, &seen.unseen, style)
         }
     })
@@ -75,14 +75,16 @@ fn json(topic: Topic, args: &ExplainArgs) -> anyhow::Result<String> {
         Topic::Knobs => explain::names_json("knobs", knobs::all().map(|knob| knob.key)),
         Topic::Counters => explain::names_json("counters", counters::all().map(|counter| counter.name)),
         Topic::Rules => explain::names_json("rules", RULES.iter().map(|rule| rule.slug)),
-        Topic::States => explain::states_json(None, &states(&Root::with_proc(&args.root)?, &args.netns)?.places),
-        Topic::State(it) => explain::states_json(Some(it), &states(&Root::with_proc(&args.root)?, &args.netns)?.places),
+        Topic::States => explain::states_json(None, &states(&Root::with_proc(&args.root)?, &args.netns.scope)?.places),
+        Topic::State(it) => {
+            explain::states_json(Some(it), &states(&Root::with_proc(&args.root)?, &args.netns.scope)?.places)
+        }
     })
 }
 
 fn with_knob(it: &Knob, args: &ExplainArgs, show: impl FnOnce(&Here<'_, String>) -> String) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = everywhere(&root, &args.netns, usize::MAX, |root| knob(root, it.key))?;
+    let seen = everywhere(&root, &args.netns.scope, usize::MAX, |root| knob(root, it.key))?;
     Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
 }
 
@@ -92,13 +94,13 @@ fn with_counter(
     show: impl FnOnce(&Here<'_, u64>) -> String,
 ) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = everywhere(&root, &args.netns, usize::MAX, |root| counter(root, it))?;
+    let seen = everywhere(&root, &args.netns.scope, usize::MAX, |root| counter(root, it))?;
     Ok(show(&Here { machine: &settings::machine(&root), places: &seen.places, unseen: &seen.unseen }))
 }
 
 fn with_state(it: State, args: &ExplainArgs, show: impl FnOnce(&Here<'_, u64>) -> String) -> anyhow::Result<String> {
     let root = Root::with_proc(&args.root)?;
-    let seen = states(&root, &args.netns)?;
+    let seen = states(&root, &args.netns.scope)?;
     let of_state = |counts: Reading<BTreeMap<State, u64>>| {
         counts.and_then(|counts| match counts.get(&it) {
             Some(n) => Reading::Present(*n),
@@ -120,7 +122,7 @@ fn topic(name: &str) -> Option<Topic> {
     };
     list.or_else(|| Limit::by_slug(name).map(Topic::Limit))
         .or_else(|| Rule::by_slug(name).map(Topic::Rule))
-        .or_else(|| knob_called(name).map(Topic::Knob))
+        .or_else(|| knobs::by_name(name).map(Topic::Knob))
         .or_else(|| counters::by_name(name).map(Topic::Counter))
         .or_else(|| State::by_name(name).map(Topic::State))
         // As ss(8) writes them.
@@ -131,25 +133,6 @@ fn topic(name: &str) -> Option<Topic> {
         })
 }
 
-/// By its key, its path, or the end of its key where only one ends so: `somaxconn`, `max_syn_backlog`.
-fn knob_called(name: &str) -> Option<&'static Knob> {
-    let key = name.trim_start_matches("/proc/sys/").replace('/', ".");
-    knobs::by_key(&key).or_else(|| match knobs_ending(&key)[..] {
-        [knob] => Some(knob),
-        _ => None,
-    })
-}
-
-/// Those whose key ends so, after a dot; where there are none, after an underscore.
-fn knobs_ending(end: &str) -> Vec<&'static Knob> {
-    let ending = |separator| {
-        let ends_so = move |knob: &&Knob| knob.key.strip_suffix(end).is_some_and(|before| before.ends_with(separator));
-        knobs::all().filter(ends_so).collect::<Vec<_>>()
-    };
-    let found = ending('.');
-    if found.is_empty() && !end.is_empty() { ending('_') } else { found }
-}
-
 /// The nearest name, or where the lists are.
 fn hint(typed: &str) -> String {
     let names = || {
@@ -158,7 +141,8 @@ fn hint(typed: &str) -> String {
         names.chain(["limits", "knobs", "counters", "rules", "states"])
     };
     let several: Vec<_> = counters::called(typed).map(|counter| counter.name).collect();
-    let several = if several.is_empty() { knobs_ending(typed).iter().map(|knob| knob.key).collect() } else { several };
+    let several =
+        if several.is_empty() { knobs::ending_in(typed).iter().map(|knob| knob.key).collect() } else { several };
     if several.len() > 1 {
         return format!("it may be {}", several.join(" or "));
     }

@@ -40,6 +40,8 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use tcproof_report::{Style, sanitize};
@@ -77,6 +79,15 @@ pub(crate) fn print_to_reader(text: &str) -> anyhow::Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         other => other.map(|()| true).context("writing to standard output"),
     }
+}
+
+/// Set when somebody wants it to stop.
+pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&flag)).context("waiting for signals")?;
+    }
+    Ok(flag)
 }
 
 /// How to lay text out here: the terminal's width, its colours, its letters.

@@ -12,7 +12,7 @@ use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &PathArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
+    let options = Options { root: args.root.dir.clone(), ..args.netns.live(args.window) };
     let interval = watch(&options, &mut NoProbes, !output.json())?;
     privileges::drop_all()?;
     let text = match output.json() {

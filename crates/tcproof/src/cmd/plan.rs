@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail, ensure};
 use tcproof_core::plan::{Making, Plan, plan};
 use tcproof_core::{Diagnosis, Finding, Interval, Verdict, diagnose};
-use tcproof_host::{Options, Root, Scope};
+use tcproof_host::{Root, Scope};
 use tcproof_report::{json, plan as report, sanitize};
 
 use super::check::watch;
@@ -21,7 +21,7 @@ use crate::privileges;
 
 /// Runs it.
 pub(crate) fn run(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let found = match Source::of(&args.from, args.at, &args.netns)? {
+    let found = match Source::of(&args.from, args.at, &args.watch.netns.scope)? {
         Some(Source::Recording(file)) => recorded(file, args)?,
         Some(Source::Dumps(files)) => dumped(files)?,
         Some(Source::Saved(file)) => saved(file)?,
@@ -96,18 +96,17 @@ impl Found {
 }
 
 fn watched(args: &PlanArgs, output: &OutputArgs) -> anyhow::Result<Found> {
-    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
+    let options = args.watch.options(&args.root);
     let interval = watch(&options, &mut *args.ebpf.last_probes(), output.format() == Format::Text)?;
     let mut diagnosis = diagnose(&interval);
-    if let Some(port) = args.port {
-        diagnosis.keep_port(port);
-    }
-    let namespaces = Root::new(&args.root).is_live().then(|| namespaces_in(&interval));
+    args.watch.keep_port(&mut diagnosis);
+    let namespaces = Root::new(&args.root.dir).is_live().then(|| namespaces_in(&interval));
     Ok(Found::of(diagnosis, namespaces))
 }
 
 fn recorded(file: &Path, args: &PlanArgs) -> anyhow::Result<Found> {
-    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
+    let recording::Recorded { interval, place } =
+        recording::read(file, args.at, args.watch.window, &args.watch.netns.scope)?;
     say!("tcproof: {}", tcproof_report::record::header(&place, interval.window()));
     let diagnosis = diagnose(&interval);
     let namespaces = namespaces_of(&diagnosis.host.name)?;

@@ -7,18 +7,18 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_core::{Interval, Reading, State, Verdict, diagnose};
-use tcproof_host::{Options, Root, Watcher, allow_many_files};
+use tcproof_host::{Root, Watcher, allow_many_files};
 use tcproof_record::{Error, Header, Recorder, Redactor, Step, summary};
 use tcproof_report::record as report;
 
-use super::{Exit, print, recording, shown, style};
+use super::{Exit, print, recording, shown, stop_flag, style};
 use crate::cli::{OutputArgs, RecordArgs, RecordOn};
 
 /// How much may be lost when the machine crashes.
@@ -58,11 +58,8 @@ pub(crate) fn run(args: &RecordArgs, output: &OutputArgs) -> anyhow::Result<Exit
     }
     let path = args.output.as_deref().context("expected -o FILE")?;
     allow_many_files();
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for signals")?;
-    }
-    let options = Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
+    let stop = stop_flag()?;
+    let options = args.netns.live(args.every);
     let mut watcher = Watcher::open(&options, since_boot())?;
     watcher.stop_on(Arc::clone(&stop));
     watcher.few_flows(FLOWS, (args.every / 2).min(SAMPLE_EVERY));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
 use tcproof_core::{Diagnosis, Interval, Verdict, diagnose};
-use tcproof_host::{Options, Root};
+use tcproof_host::Root;
 use tcproof_report::record::Place;
 use tcproof_report::report::{self, Report};
 use tcproof_report::{json, sanitize};
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
     // Before anybody waits for it.
     let is_seen = args.output.is_none() && !is_markdown && std::io::stdout().is_terminal();
     ensure!(!is_seen, "HTML is for a browser: name a file with -o report.html, or ask for --format md");
-    let mut found = match Source::of(&args.from, args.at, &args.netns)? {
+    let mut found = match Source::of(&args.from, args.at, &args.watch.netns.scope)? {
         Some(Source::Recording(file)) => recorded(file, args)?,
         Some(Source::Dumps(files)) => dumped(files)?,
         Some(Source::Saved(file)) => saved(file)?,
@@ -38,9 +38,7 @@ pub(crate) fn run(args: &ReportArgs, output: &OutputArgs) -> anyhow::Result<Exit
         Some(_) => privileges::keep_for_files()?,
         None => privileges::drop_all()?,
     }
-    if let Some(port) = args.port {
-        found.diagnosis.keep_port(port);
-    }
+    args.watch.keep_port(&mut found.diagnosis);
     let Found { diagnosis, interval, source, place, is_live } = found;
     // Elsewhere an inode means nothing.
     let namespaces = interval.as_ref().filter(|_| is_live).map(plan::namespaces_in);
@@ -79,15 +77,16 @@ struct Found {
 }
 
 fn watched(args: &ReportArgs) -> anyhow::Result<Found> {
-    let options = Options { root: args.root.clone(), window: args.window, scope: args.netns.clone(), ports: false };
+    let options = args.watch.options(&args.root);
     let interval = watch(&options, &mut *args.ebpf.last_probes(), true)?;
-    let is_live = Root::new(&args.root).is_live();
-    let source = (!is_live).then(|| format!("the directory {}", shown(&args.root)));
+    let is_live = Root::new(&args.root.dir).is_live();
+    let source = (!is_live).then(|| format!("the directory {}", shown(&args.root.dir)));
     Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, place: None, is_live })
 }
 
 fn recorded(file: &Path, args: &ReportArgs) -> anyhow::Result<Found> {
-    let recording::Recorded { interval, place } = recording::read(file, args.at, args.window, &args.netns)?;
+    let recording::Recorded { interval, place } =
+        recording::read(file, args.at, args.watch.window, &args.watch.netns.scope)?;
     let source = Some(tcproof_report::record::header(&place, interval.window()));
     Ok(Found { diagnosis: diagnose(&interval), interval: Some(interval), source, place: Some(place), is_live: false })
 }

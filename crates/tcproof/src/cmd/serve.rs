@@ -1,7 +1,6 @@
 //! `tcproof serve`: watch window after window, and tell a scraper what the last one showed.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use tcproof_core::{Diagnosis, Interval, diagnose};
-use tcproof_host::{Options, Root, Watcher, allow_many_files};
+use tcproof_host::{Root, Watcher, allow_many_files};
 #[cfg(feature = "otlp")]
 use tcproof_report::metrics::Sent;
 use tcproof_report::metrics::{Format, Own, Page, Totals, Window};
@@ -45,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     privileges::drop_binding()?;
     let bound = listener.local_addr().context("asking for the address")?;
     allow_many_files();
-    let options = Options { root: PathBuf::from("/"), window: args.every, scope: args.netns.clone(), ports: false };
+    let options = args.netns.live(args.every);
     let mut watcher = Watcher::open(&options, Duration::ZERO)?;
     watcher.stop_on(Arc::clone(&stop));
     watcher.few_flows(FLOWS, (args.every / SAMPLES).min(SAMPLE_EVERY));

@@ -3,18 +3,16 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use tcproof_core::census::{self, Census, Method};
 use tcproof_host::census::{Ask, census};
 use tcproof_host::{Root, allow_many_files};
 use tcproof_report::{record, sockets};
 
-use super::{Exit, print_to_reader, recording, style};
+use super::{Exit, print_to_reader, recording, stop_flag, style};
 use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
 use crate::ebpf::Ebpf;
 use crate::privileges;
@@ -28,7 +26,7 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
         return recorded(file, args, output);
     }
     allow_many_files();
-    let root = Root::with_proc(&args.root)?;
+    let root = Root::with_proc(&args.root.dir)?;
     let ask = Ask {
         scope: args.netns.clone(),
         method: match args.backend {
@@ -49,10 +47,7 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
         print_to_reader(&rendered(&census, args, output))?;
         return Ok(exit(&census, args.strict).into());
     };
-    let told_to_end = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("waiting for signals")?;
-    }
+    let told_to_end = stop_flag()?;
     // One that counts more sockets may want another backend, and by then it can't be loaded any more. What is left is for the
     // namespaces and processes of each round: there may be new ones.
     let walk = root.is_live() && matches!(args.backend, BackendChoice::Auto | BackendChoice::Bpf);

@@ -3,7 +3,6 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use tcproof_report::{sanitize, verify as report};
 use super::change::{now, read_plan};
 use super::change_report::{self, Changed};
 use super::check::watch;
-use super::{Exit, print, style};
+use super::{Exit, print, stop_flag, style};
 use crate::cli::{Cli, OutputArgs, ProbeArgs, VerifyArgs};
 use crate::privileges;
 
@@ -38,7 +37,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &OutputArgs) -> anyhow::Result<Exit
     }
     args.report.as_deref().map(change_report::ensure_writable).transpose()?;
     let stop = stop_flag()?;
-    let scope = &args.netns;
+    let scope = &args.netns.scope;
     let before = observation(args.window, scope, args.ebpf)?;
     let reasons = reasons(plan.as_ref(), &before, args.port);
     ensure!(!reasons.is_empty(), "there is nothing to verify: nothing limits TCP here now, and no plan says what did");
@@ -108,15 +107,6 @@ pub(crate) fn scope_of(plan: &Plan) -> Scope {
 pub(crate) fn observation(window: Duration, scope: &Scope, ebpf: ProbeArgs) -> anyhow::Result<Observation> {
     let options = Options { root: Path::new("/").into(), window, scope: scope.clone(), ports: true };
     Ok(Observation::new(watch(&options, &mut *ebpf.probes(), true)?))
-}
-
-/// Set when somebody wants it to stop.
-pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).context("watching for signals")?;
-    }
-    Ok(flag)
 }
 
 /// Waits until a change shows, or somebody wants it to stop.

@@ -10,14 +10,14 @@ use super::{BUSIEST, Block, Card, Cell, Chart, Content, Field, ROWS, Section, Ta
 use super::{changes, connections, facts, findings, packet_path, probes, queue};
 use crate::layout::{Role, count, thousands};
 use crate::report::{Change, Report};
-use crate::{text, title, verify as table};
+use crate::{host_name, text, title, verify as table};
 
 /// Puts it together.
 pub(super) fn content(report: &Report<'_>, change: &Change<'_>) -> Content {
     let Report { diagnosis: before, interval, plan, .. } = *report;
     let (after, verification) = (&change.after.diagnosis, change.verification);
     let later = Some(&change.after.interval);
-    let host = if before.host.name.is_empty() { "this host" } else { &before.host.name };
+    let host = host_name(&before.host.name);
     let (tone, verdict) = outcome(verification.outcome);
     let headline = match &verification.findings[..] {
         [one] => heading(before, one),

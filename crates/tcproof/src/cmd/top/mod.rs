@@ -3,7 +3,6 @@
 mod replay;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +16,7 @@ use clap::error::ErrorKind;
 use rustix::termios::tcgetwinsize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tcproof_host::{Options, Watcher, allow_many_files};
+use tcproof_host::{Watcher, allow_many_files};
 use tcproof_top::{App, Event, Look, Screen, Source, Step, events, run as show};
 
 use super::{Exit, style};
@@ -109,7 +108,7 @@ impl Source for Live {
 /// Watches on a thread of its own, which keeps what reading needs.
 fn watch(args: &TopArgs, to: SyncSender<Event>) -> anyhow::Result<Live> {
     allow_many_files();
-    let options = Options { root: PathBuf::from("/"), window: STEP, scope: args.netns.clone(), ports: false };
+    let options = args.netns.live(STEP);
     let mut watcher = Watcher::open(&options, Duration::ZERO)?;
     watcher.few_flows(FLOWS, SAMPLE_EVERY);
     watcher.be_patient();
