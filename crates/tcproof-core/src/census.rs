@@ -37,6 +37,8 @@ pub enum Method {
     Bpf,
     /// `/proc/net/tcp{,6}` and `/proc/PID/fd`: text.
     Proc,
+    /// Nobody walked them here: what `ss` printed elsewhere.
+    Listing,
     /// Nothing walked them: readings of another purpose, as a recording has them.
     Recording,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Method {
             Self::Netlink => "netlink",
             Self::Bpf => "bpf",
             Self::Proc => "proc",
+            Self::Listing => "listing",
             Self::Recording => "recording",
         })
     }
@@ -813,7 +816,7 @@ pub struct ProcessRow {
 /// A control group and the sockets made in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupRow {
-    /// Its id: the inode of its directory.
+    /// Its id: the inode of its directory; 0 where only its path is known.
     pub id: u64,
     /// Its path, where it can be found.
     pub path: Option<String>,

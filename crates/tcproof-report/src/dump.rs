@@ -33,6 +33,16 @@ pub struct Place<'a> {
 
 /// In front of what a dump shows.
 pub fn header(place: &Place<'_>) -> String {
+    let interval = match (place.dumps.len(), place.why_alone) {
+        (2.., None) => format!("two of them, {} apart", long(place.window)),
+        (2.., Some(why)) => format!("judged like one: {}", sanitize(why)),
+        _ => "one alone has no interval: of what was counted since boot it can't say when".into(),
+    };
+    format!("{}; {interval}", taken(place))
+}
+
+/// The same where only the later one is shown.
+pub fn taken(place: &Place<'_>) -> String {
     let last = place.dumps.last();
     let what = if place.dumps.iter().all(|dump| dump.is_sos) { "sosreport" } else { "dump" };
     let host = match place.host {
@@ -45,12 +55,7 @@ pub fn header(place: &Place<'_>) -> String {
         format!(", {} {zone}", utc(seconds.saturating_mul(1000)))
     });
     let up = last.and_then(|dump| dump.up).map(|up| format!(", up {}", long(up)));
-    let interval = match (place.dumps.len(), place.why_alone) {
-        (2.., None) => format!("two of them, {} apart", long(place.window)),
-        (2.., Some(why)) => format!("judged like one: {}", sanitize(why)),
-        _ => "one alone has no interval: of what was counted since boot it can't say when".into(),
-    };
-    format!("{what} of {host}{kernel}{}{}; {interval}", at.unwrap_or_default(), up.unwrap_or_default())
+    format!("{what} of {host}{kernel}{}{}", at.unwrap_or_default(), up.unwrap_or_default())
 }
 
 /// `12 d 3 h`, `10 h 55 min`, `4 min 10 s`, `5.2 s`.

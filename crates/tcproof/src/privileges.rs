@@ -193,7 +193,7 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         Command::Path(args) => reading(&args.root),
         Command::Explain(args) => reading(&args.root),
         Command::Doctor(args) => with_ebpf(reading(&args.root)),
-        Command::Sockets(args) if args.from.is_some() => own(SEARCH | OPEN),
+        Command::Sockets(args) if !args.from.is_empty() => own(SEARCH | OPEN),
         Command::Sockets(args) if may_load(args) => with_ebpf(reading(&args.root)),
         Command::Sockets(args) => reading(&args.root),
         Command::Plan(args) => {

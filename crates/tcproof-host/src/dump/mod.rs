@@ -4,6 +4,7 @@
 //! two ends of one, if the time between them can be told.
 
 mod archive;
+mod census;
 mod clock;
 mod kind;
 pub mod netstat;
@@ -25,6 +26,7 @@ use tcproof_core::snapshot::{NetnsId, Snapshot};
 use tcproof_core::{Absent, Interval, Looks, Reading, diagnose, sockets_of_interest};
 
 use archive::{Bounds, Format};
+pub use census::census;
 use clock::Date;
 pub use open::{is_dump, open};
 use snapshot::Place;
@@ -102,7 +104,7 @@ pub struct Judged {
     pub why_alone: Option<String>,
 }
 
-/// Reads an archive and judges it, for the fuzzer: how much is unknown.
+/// Reads an archive, counts and judges it, for the fuzzer: how much is unknown.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -110,11 +112,12 @@ pub fn read_archive(mut bytes: &[u8]) -> Result<usize, Error> {
     let Some(format) = Format::of(bytes) else { return Err(Error::new("archive", "expected tar, tar.gz or tar.xz")) };
     let mut tree = archive::read("archive", format, bytes.by_ref(), Bounds { bytes: 16 << 20, members: 4096 })?;
     let dump = snapshot::dump("archive".into(), &mut tree)?;
+    let _ = census::of(&dump);
     let judged = judge(vec![dump])?;
     Ok(diagnose(&judged.interval).unknown.len())
 }
 
-/// Reads loose texts, as if they were files of one folder, and judges them: for the fuzzer too.
+/// Reads loose texts, as if they were files of one folder, counts and judges them: for the fuzzer too.
 ///
 /// # Errors
 /// What is wrong with them.
@@ -126,7 +129,9 @@ pub fn read_loose(texts: &[&[u8]]) -> Result<Interval, Error> {
             tree.add(&format!("{n}"), tree::Want::Loose(kind), text);
         }
     }
-    let judged = judge(vec![snapshot::dump("texts".into(), &mut tree)?])?;
+    let dump = snapshot::dump("texts".into(), &mut tree)?;
+    let _ = census::of(&dump);
+    let judged = judge(vec![dump])?;
     Ok(judged.interval)
 }
 
@@ -134,29 +139,44 @@ pub fn read_loose(texts: &[&[u8]]) -> Result<Interval, Error> {
 ///
 /// # Errors
 /// They are of two hosts or of two boots, or more than two.
-pub fn judge(mut dumps: Vec<Dump>) -> Result<Judged, Error> {
-    let mut why_alone = None;
-    let mut window = None;
-    if let [a, b] = &dumps[..] {
-        same_host(a, b)?;
-        match between(&a.when, &b.when) {
-            Ok((later, time)) => {
-                window = Some(time);
-                if !later {
-                    dumps.swap(0, 1);
-                }
-            }
-            Err(why) => why_alone = Some(why),
-        }
-    }
-    let taken = dumps.iter().map(Dump::taken).collect();
-    let Some(last) = dumps.pop() else { return Err(Error::new("dump", "expected one")) };
-    let first = dumps.pop();
-    if let Some(third) = dumps.pop() {
-        return Err(Error::new(third.name, "expected at most two dumps: the two ends of an interval"));
-    }
+pub fn judge(dumps: Vec<Dump>) -> Result<Judged, Error> {
+    let Ordered { first, last, window } = Ordered::of(dumps)?;
+    let taken = first.iter().chain([&last]).map(Dump::taken).collect();
+    let (window, why_alone) = match window {
+        Ok(window) => (window, None),
+        Err(why) => (None, Some(why)),
+    };
     let interval = interval(first.filter(|_| window.is_some()), last, window.unwrap_or_default());
     Ok(Judged { interval, taken, why_alone })
+}
+
+/// One dump or two, as they were taken.
+struct Ordered {
+    first: Option<Dump>,
+    last: Dump,
+    /// The time between two, or why it can't be told; then they are as they were named.
+    window: Result<Option<Duration>, String>,
+}
+
+impl Ordered {
+    fn of(mut dumps: Vec<Dump>) -> Result<Self, Error> {
+        let mut window = Ok(None);
+        if let [a, b] = &dumps[..] {
+            same_host(a, b)?;
+            window = between(&a.when, &b.when).map(|(is_later, time)| {
+                if !is_later {
+                    dumps.swap(0, 1);
+                }
+                Some(time)
+            });
+        }
+        let Some(last) = dumps.pop() else { return Err(Error::new("dump", "expected one")) };
+        let first = dumps.pop();
+        if let Some(third) = dumps.pop() {
+            return Err(Error::new(third.name, "expected at most two dumps: the two ends of an interval"));
+        }
+        Ok(Self { first, last, window })
+    }
 }
 
 fn same_host(a: &Dump, b: &Dump) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use tcproof_core::{Absent, Reading};
 
 use super::kind::{Kind, in_sos};
 use super::open::called;
+use super::sockets::Listings;
 use super::tree::{Text, Tree};
 use super::{Dump, Error, Identity, When, clock, netstat, nstat, shown, sockets};
 use crate::root::Texts;
@@ -23,8 +24,7 @@ pub(super) const HOST: &str = "host";
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) ns: Netns,
-    /// What `ss` printed of its listeners.
-    pub(super) listing: Option<String>,
+    pub(super) listings: Listings,
 }
 
 /// What a dump has of one namespace.
@@ -187,8 +187,8 @@ fn namespace(root: &Root, name: String, parts: Parts, is_sos: bool, notes: &mut 
         let why = "netstat -s shows few of those that are zero: nstat -az or /proc/net/netstat has all";
         overlay(&mut ns, netstat::parse(&lossy(&text.bytes)), false, why);
     }
-    let listing = sockets::read(&mut ns, &parts.ss, root, is_sos, notes);
-    Place { name, ns, listing }
+    let listings = sockets::read(&mut ns, &parts.ss, root, is_sos, notes);
+    Place { name, ns, listings }
 }
 
 /// Adds counters of files that are not there.

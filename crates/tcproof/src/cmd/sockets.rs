@@ -1,7 +1,7 @@
 //! `tcproof sockets`: count, print; with `--watch`, again and again.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tcproof_core::census::{self, Census, Method};
 use tcproof_host::census::{Ask, census};
 use tcproof_host::{Root, allow_many_files};
 use tcproof_report::{record, sockets};
 
-use super::{Exit, print_to_reader, recording, style};
-use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
+use super::source::{self, Source};
+use super::{Exit, dump, print_to_reader, recording, shown, style};
+use crate::cli::{BackendChoice, By, Cli, OutputArgs, SocketsArgs};
 use crate::ebpf::Ebpf;
 use crate::privileges;
 
@@ -24,24 +27,15 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs it.
 pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    if let Some(file) = &args.from {
-        return recorded(file, args, output);
+    match Source::of(&args.from, args.at, &args.netns)? {
+        Some(Source::Recording(file)) => return recorded(file, args, output),
+        Some(Source::Dumps(files)) => return listed(files, args, output),
+        Some(Source::Saved(file)) => return Err(source::nothing(file)),
+        None => {}
     }
     allow_many_files();
     let root = Root::with_proc(&args.root)?;
-    let ask = Ask {
-        scope: args.netns.clone(),
-        method: match args.backend {
-            BackendChoice::Auto => None,
-            BackendChoice::Netlink => Some(Method::Netlink),
-            BackendChoice::Bpf => Some(Method::Bpf),
-            BackendChoice::Proc => Some(Method::Proc),
-        },
-        port: args.port,
-        top: args.top as usize,
-        table: args.table as usize,
-        processes: args.by == Some(By::Process),
-    };
+    let ask = ask(args);
     let ebpf = Ebpf::default();
     let Some(every) = args.watch else {
         let census = census(&root, &ask, &ebpf)?;
@@ -81,8 +75,46 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
     }
 }
 
+fn ask(args: &SocketsArgs) -> Ask {
+    Ask {
+        scope: args.netns.clone(),
+        method: match args.backend {
+            BackendChoice::Auto => None,
+            BackendChoice::Netlink => Some(Method::Netlink),
+            BackendChoice::Bpf => Some(Method::Bpf),
+            BackendChoice::Proc => Some(Method::Proc),
+        },
+        port: args.port,
+        top: args.top as usize,
+        table: args.table as usize,
+        processes: args.by == Some(By::Process),
+    }
+}
+
+/// What others listed.
+fn listed(files: &[PathBuf], args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let (census, said) = dump::count(files, &ask(args))?;
+    privileges::drop_all()?;
+    let text = match output.json() {
+        true => {
+            say!("tcproof: {said}");
+            sockets::json(&census)
+        }
+        false => {
+            let style = style(output, args.verbose, false);
+            record::line(&said, &style) + &sockets::text(&census, &style)
+        }
+    };
+    print_to_reader(&text)?;
+    Ok(exit(&census, args.strict).into())
+}
+
 /// What a recording knows, which is never all.
 fn recorded(file: &Path, args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    if args.by.is_some() {
+        let what = format!("{}: --by is for what lists every socket, and a recording does not", shown(file));
+        Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
     // The record that ends then.
     let recording::Recorded { interval, place } = recording::read(file, args.at, LOOK, &args.netns)?;
     privileges::drop_all()?;
