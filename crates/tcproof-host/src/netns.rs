@@ -66,6 +66,13 @@ fn inode(root: &Root, path: &str) -> Option<NetnsId> {
     rustix::fs::stat(root.path().join(path)).ok().map(|stat| NetnsId(stat.st_ino))
 }
 
+/// Whether the scope is a process in the observer's own namespace: then no other is entered.
+pub fn is_own_netns(scope: &Scope) -> bool {
+    let (root, Scope::Pid(pid)) = (Root::new("/"), scope) else { return false };
+    let of = |process: &str| inode(&root, &format!("proc/{process}/ns/net"));
+    of("thread-self").is_some_and(|own| of(&pid.to_string()) == Some(own))
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {

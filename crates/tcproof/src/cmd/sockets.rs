@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -36,9 +37,8 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
     allow_many_files();
     let root = Root::with_proc(&args.root)?;
     let ask = ask(args);
-    let ebpf = Ebpf::default();
     let Some(every) = args.watch else {
-        let census = census(&root, &ask, &ebpf)?;
+        let census = census(&root, &ask, &Ebpf::default())?;
         privileges::drop_all()?;
         print_to_reader(&rendered(&census, args, output))?;
         return Ok(exit(&census, args.strict).into());
@@ -47,15 +47,14 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&told_to_end)).context("waiting for signals")?;
     }
-    // One that counts more sockets may want another backend, and by then it can't be loaded any more. What is left is for the
-    // namespaces and processes of each round: there may be new ones.
-    let walk = root.is_live() && matches!(args.backend, BackendChoice::Auto | BackendChoice::Bpf);
-    ebpf.load(walk, root.is_live() && ask.processes)?;
+    let counter = Counter::start(root, ask)?;
+    // What is left to do here needs none.
+    privileges::drop_all()?;
     let in_place = !output.json() && std::io::stdout().is_terminal();
     let mut first = true;
     loop {
         let begun = Instant::now();
-        let census = census(&root, &ask, &ebpf)?;
+        let census = counter.count()?;
         let mut text = rendered(&census, args, output);
         if in_place {
             text = repainted(&text, terminal_rows());
@@ -72,6 +71,39 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
             }
             sleep(LOOK.min(every.saturating_sub(begun.elapsed())));
         }
+    }
+}
+
+/// Counts again and again on a thread of its own, which keeps what finding namespaces and owners needs: there may be new ones
+/// in each round.
+struct Counter {
+    ask: SyncSender<()>,
+    counted: Receiver<anyhow::Result<Census>>,
+}
+
+impl Counter {
+    fn start(root: Root, ask: Ask) -> anyhow::Result<Self> {
+        let (asking, asked) = sync_channel(0);
+        let (counting, counted) = sync_channel(0);
+        let count = move || {
+            let ebpf = Ebpf::default();
+            // One that counts more sockets may want another backend, and by then it can't be loaded any more.
+            let walk = root.is_live() && matches!(ask.method, None | Some(Method::Bpf));
+            let loaded = ebpf.load(walk, root.is_live() && ask.processes);
+            if let Err(why) = loaded {
+                let _ = counting.send(Err(why));
+                return;
+            }
+            while asked.recv().is_ok() && counting.send(census(&root, &ask, &ebpf).map_err(Into::into)).is_ok() {}
+        };
+        thread::Builder::new().name("count".into()).spawn(count).context("starting a thread")?;
+        Ok(Self { ask: asking, counted })
+    }
+
+    fn count(&self) -> anyhow::Result<Census> {
+        // Where that can't be sent it has ended, and has said why.
+        let _ = self.ask.send(());
+        self.counted.recv().context("counting ended")?
     }
 }
 
