@@ -29,11 +29,17 @@ pub struct Place<'a> {
     pub window: Duration,
     /// Why two give no interval.
     pub why_alone: Option<&'a str>,
+    /// Whether only the times of their files tell how far apart they are.
+    pub is_by_files: bool,
 }
 
 /// In front of what a dump shows.
 pub fn header(place: &Place<'_>) -> String {
     let interval = match (place.dumps.len(), place.why_alone) {
+        (2.., None) if place.is_by_files => format!(
+            "two of them, {} apart by when their files were written: a copy that does not keep those times makes all rates wrong",
+            long(place.window)
+        ),
         (2.., None) => format!("two of them, {} apart", long(place.window)),
         (2.., Some(why)) => format!("judged like one: {}", sanitize(why)),
         _ => "one alone has no interval: of what was counted since boot it can't say when".into(),
@@ -87,6 +93,7 @@ mod tests {
                 dumps,
                 window: Duration::from_secs(window),
                 why_alone,
+                is_by_files: false,
             })
         };
         let unknown = Dump { is_sos: false, at: None, up: None };
@@ -96,13 +103,15 @@ mod tests {
             place(&[dump(1_796_096_115), dump(1_796_096_365)], 250, None),
             place(&[dump(1), unknown.clone()], 0, Some("they were taken at the same time, as far as they say")),
             place(&[zoned], 0, None),
-            header(&Place { host: "", kernel: "", dumps: &[unknown], window: Duration::ZERO, why_alone: None }),
+            header(&Place { host: "", kernel: "", dumps: &[unknown.clone()], window: Duration::ZERO, why_alone: None, is_by_files: false }),
+            header(&Place { host: "a", kernel: "", dumps: &[unknown.clone(), unknown], window: Duration::from_secs(9), why_alone: None, is_by_files: true }),
         ].join("\n"), @r"
         sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 UTC, up 12 d 2 h; one alone has no interval: of what was counted since boot it can't say when
         sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:39:25 UTC, up 12 d 2 h; two of them, 4 min 10 s apart
         dump of web\x1b[31m, Linux 6.1.0; judged like one: they were taken at the same time, as far as they say
         dump of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 CET; one alone has no interval: of what was counted since boot it can't say when
         dump of a host that it does not name; one alone has no interval: of what was counted since boot it can't say when
+        dump of a; two of them, 9.0 s apart by when their files were written: a copy that does not keep those times makes all rates wrong
         ");
     }
 

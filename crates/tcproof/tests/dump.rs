@@ -187,6 +187,34 @@ fn a_recording_stays_one_and_time_is_for_it_alone() {
     }
 }
 
+#[test]
+fn what_is_told_by_files_alone_or_assumed_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, overflows, written) in [("first", 3, 1_796_096_115), ("second", 9, 1_796_096_125)] {
+        fs::create_dir(path(name)).expect("a folder");
+        let counters = format!("#kernel\nTcpExtListenOverflows {overflows} 0.0\nTcpExtListenDrops {overflows} 0.0\n");
+        let file = fs::File::create(path(name) + "/nstat").expect("a file");
+        std::io::Write::write_all(&mut &file, counters.as_bytes()).expect("written");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(written);
+        file.set_modified(time).expect("its time");
+        fs::write(path(name) + "/sysctl", "net.ipv4.tcp_mem = 1000\t2000\t3000\n").expect("written");
+    }
+    let output = tcproof(&["check", "--from", &path("first"), "--from", &path("second")]);
+    let said = stdout(&output).replace('\n', " ");
+    assert!(said.contains("10.0 s apart by when their files were written"), "{said}");
+    assert!(stderr(&output).contains("4096 bytes are assumed"), "{}", stderr(&output));
+    // Where the dump tells, neither is said.
+    for (name, up) in [("first", "100.00 1.00\n"), ("second", "110.00 1.00\n")] {
+        fs::create_dir(path(name) + "/proc").expect("a folder");
+        fs::write(path(name) + "/proc/uptime", up).expect("written");
+        fs::write(path(name) + "/uname", "Linux web-1 6.8.0 #1 SMP x86_64 GNU/Linux\n").expect("written");
+    }
+    let output = tcproof(&["check", "--from", &path("first"), "--from", &path("second")]);
+    assert!(stdout(&output).contains("10.0 s apart") && !stdout(&output).contains("written"), "{}", stdout(&output));
+    assert!(!stderr(&output).contains("assumed"), "{}", stderr(&output));
+}
+
 /// What is run in the server's namespace of a scenario, once its queue is full.
 const COLLECT: &str = r#"#!/bin/bash
 cd "$OUT" || exit 1

@@ -102,6 +102,8 @@ pub struct Judged {
     pub taken: Vec<Taken>,
     /// Why there is no interval, though there are two.
     pub why_alone: Option<String>,
+    /// Whether nothing but the times of their files tells how long it was: whoever copies them may change those.
+    pub is_by_files: bool,
 }
 
 /// Reads an archive, counts and judges it, for the fuzzer: how much is unknown.
@@ -146,8 +148,10 @@ pub fn judge(dumps: Vec<Dump>) -> Result<Judged, Error> {
         Ok(window) => (window, None),
         Err(why) => (None, Some(why)),
     };
+    let is_by_files = window.is_some_and(|window| window.is_by_files);
+    let window = window.map(|window| window.time);
     let interval = interval(first.filter(|_| window.is_some()), last, window.unwrap_or_default());
-    Ok(Judged { interval, taken, why_alone })
+    Ok(Judged { interval, taken, why_alone, is_by_files })
 }
 
 /// One dump or two, as they were taken.
@@ -155,7 +159,17 @@ struct Ordered {
     first: Option<Dump>,
     last: Dump,
     /// The time between two, or why it can't be told; then they are as they were named.
-    window: Result<Option<Duration>, String>,
+    window: Result<Option<Between>, String>,
+}
+
+/// Between two dumps.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    /// Whether the second is the later one.
+    is_later: bool,
+    time: Duration,
+    /// Told by when their files were written, for want of anything else.
+    is_by_files: bool,
 }
 
 impl Ordered {
@@ -163,12 +177,10 @@ impl Ordered {
         let mut window = Ok(None);
         if let [a, b] = &dumps[..] {
             same_host(a, b)?;
-            window = between(&a.when, &b.when).map(|(is_later, time)| {
-                if !is_later {
-                    dumps.swap(0, 1);
-                }
-                Some(time)
-            });
+            window = between(&a.when, &b.when).map(Some);
+            if let Ok(Some(Between { is_later: false, .. })) = window {
+                dumps.swap(0, 1);
+            }
         }
         let Some(last) = dumps.pop() else { return Err(Error::new("dump", "expected one")) };
         let first = dumps.pop();
@@ -202,17 +214,18 @@ fn same_host(a: &Dump, b: &Dump) -> Result<(), Error> {
 }
 
 /// Whether the second is the later one, and how long after the first.
-fn between(a: &When, b: &When) -> Result<(bool, Duration), String> {
+fn between(a: &When, b: &When) -> Result<Between, String> {
     let dates = a.date.clone().zip(b.date.clone()).filter(|(a, b)| a.zone == b.zone);
     let milliseconds = |time: Duration| i64::try_from(time.as_millis()).ok();
     let both = |a: Option<Duration>, b: Option<Duration>| Some((milliseconds(a?)?, milliseconds(b?)?));
-    let found = both(a.up, b.up)
-        .or_else(|| dates.map(|(a, b)| (a.seconds.saturating_mul(1000), b.seconds.saturating_mul(1000))))
-        .or_else(|| both(a.modified, b.modified));
-    match found {
+    let told = both(a.up, b.up)
+        .or_else(|| dates.map(|(a, b)| (a.seconds.saturating_mul(1000), b.seconds.saturating_mul(1000))));
+    match told.or_else(|| both(a.modified, b.modified)) {
         None => Err("the time between them can't be told: neither has the output of date nor /proc/uptime".into()),
         Some((a, b)) if a == b => Err("they were taken at the same time, as far as they say".into()),
-        Some((a, b)) => Ok((a < b, Duration::from_millis(a.abs_diff(b)))),
+        Some((a, b)) => {
+            Ok(Between { is_later: a < b, time: Duration::from_millis(a.abs_diff(b)), is_by_files: told.is_none() })
+        }
     }
 }
 

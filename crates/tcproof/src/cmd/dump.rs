@@ -19,7 +19,7 @@ pub(crate) struct Dumped {
 
 /// Reads them; what was not read of them is said at once.
 pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Dumped> {
-    let Judged { interval, taken, why_alone } = judge(open(files)?)?;
+    let Judged { interval, taken, why_alone, is_by_files } = judge(open(files)?)?;
     let dumps = say_notes(taken);
     let host = &interval.after.host;
     let said = report::header(&report::Place {
@@ -28,6 +28,7 @@ pub(crate) fn read(files: &[PathBuf]) -> anyhow::Result<Dumped> {
         dumps: &dumps,
         window: interval.window(),
         why_alone: why_alone.as_deref(),
+        is_by_files,
     });
     Ok(Dumped { interval, said })
 }
@@ -37,7 +38,8 @@ pub(crate) fn count(files: &[PathBuf], ask: &Ask) -> anyhow::Result<(Census, Str
     let (census, taken) = census(open(files)?, ask)?;
     let dumps = say_notes(taken);
     let (host, window) = (&census.host, Duration::ZERO);
-    let place = report::Place { host: &host.name, kernel: &host.kernel, dumps: &dumps, window, why_alone: None };
+    let (host, kernel) = (&*host.name, &*host.kernel);
+    let place = report::Place { host, kernel, dumps: &dumps, window, why_alone: None, is_by_files: false };
     let said = report::taken(&place);
     Ok((census, said))
 }
