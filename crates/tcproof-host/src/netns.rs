@@ -139,6 +139,29 @@ pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
     Ok(found)
 }
 
+/// Processes of a directory that are asked for their namespace.
+const ASKED: usize = 1_024;
+
+/// What a directory does not have: it holds the files of one namespace, however many its processes were in.
+pub(crate) fn beside(root: &Root) -> Option<Unseen> {
+    let names = root.list_dir("proc").unwrap_or_default();
+    let mut pids: Vec<Pid> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    let links = pids.iter().take(ASKED).filter_map(|pid| root.read_link(&format!("proc/{pid}/ns/net")).ok());
+    let others = links.collect::<BTreeSet<_>>().len().saturating_sub(1);
+    (others > 0).then(|| Unseen {
+        what: "other network namespaces".into(),
+        why: Absent::Failed {
+            what: "a directory".into(),
+            error: format!(
+                "it holds the files of one; the first {} of its {} processes were in {others} others",
+                pids.len().min(ASKED),
+                pids.len()
+            ),
+        },
+    })
+}
+
 /// A namespace of a scope: its inode, what it is called if that was said, and a file to enter it by if that was.
 type Wanted = (NetnsId, Option<String>, Option<PathBuf>);
 

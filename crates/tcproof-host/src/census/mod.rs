@@ -114,7 +114,7 @@ pub fn census(root: &Root, ask: &Ask, extra: &dyn Extra) -> Result<Census, Error
             let found = netns::find(root, &ask.scope)?;
             (found.targets.into_iter().map(Some).collect(), found.unseen)
         }
-        false if ask.scope == Scope::All => (vec![None], Vec::new()),
+        false if ask.scope == Scope::All => (vec![None], netns::beside(root).into_iter().collect()),
         false => {
             return Err(Error::NoSuchNamespace {
                 name: ask.scope.to_string(),
