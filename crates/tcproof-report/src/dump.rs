@@ -96,6 +96,16 @@ mod tests {
                 is_by_files: false,
             })
         };
+        let of = |host, dumps, window, is_by_files| {
+            header(&Place {
+                host,
+                kernel: "",
+                dumps,
+                window: Duration::from_secs(window),
+                why_alone: None,
+                is_by_files,
+            })
+        };
         let unknown = Dump { is_sos: false, at: None, up: None };
         let zoned = Dump { at: Some((1_796_096_115, "CET".into())), ..unknown.clone() };
         insta::assert_snapshot!([
@@ -103,8 +113,8 @@ mod tests {
             place(&[dump(1_796_096_115), dump(1_796_096_365)], 250, None),
             place(&[dump(1), unknown.clone()], 0, Some("they were taken at the same time, as far as they say")),
             place(&[zoned], 0, None),
-            header(&Place { host: "", kernel: "", dumps: &[unknown.clone()], window: Duration::ZERO, why_alone: None, is_by_files: false }),
-            header(&Place { host: "a", kernel: "", dumps: &[unknown.clone(), unknown], window: Duration::from_secs(9), why_alone: None, is_by_files: true }),
+            of("", std::slice::from_ref(&unknown), 0, false),
+            of("a", &[unknown.clone(), unknown.clone()], 9, true),
         ].join("\n"), @r"
         sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 UTC, up 12 d 2 h; one alone has no interval: of what was counted since boot it can't say when
         sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:39:25 UTC, up 12 d 2 h; two of them, 4 min 10 s apart
