@@ -121,6 +121,9 @@ impl From<Refused> for Absent {
     }
 }
 
+/// A call of a function 0xbad2310 stands where a field is used that this kernel's type does not have (`bpf_core_patch_insn`).
+const NO_FIELD: &str = "unknown#195896080";
+
 /// Which step of loading failed. Each has errors that mean something else at another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -221,6 +224,7 @@ pub(crate) fn refusal(skeleton: &'static str, step: Step, errno: i32, log: Strin
         }
         (Step::Programs, _) if !place.has_types => Refused::NoTypes,
         (Step::Programs, libc::ENOENT | libc::ESRCH) => Refused::Missing { skeleton, log },
+        (Step::Programs, libc::EINVAL) if log.contains(NO_FIELD) => Refused::Missing { skeleton, log },
         // With words of the verifier it is its doing, whatever the number: one that gives up says ENOMEM or E2BIG.
         (Step::Programs, libc::EPERM | libc::EACCES | libc::EINVAL) => Refused::Rejected { skeleton, error, log },
         (Step::Programs, _) if !log.is_empty() => Refused::Rejected { skeleton, error, log },

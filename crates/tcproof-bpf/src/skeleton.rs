@@ -76,6 +76,21 @@ impl Skeleton {
         [copy(self.data, cut), copy(Vec::leak(scrambled), self.insns)]
     }
 
+    /// A copy that asks for a name that no kernel has, wherever it asks for this one: so the kernel of another program's types looks
+    /// to it. For tests, as [`Skeleton::broken`]; nothing where it does not ask for that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn foreign(&self, name: &str) -> Option<&'static Self> {
+        let mut data = self.data.to_vec();
+        let all = data.windows(name.len()).enumerate().filter(|(_, window)| *window == name.as_bytes());
+        let places: Vec<usize> = all.map(|(at, _)| at).collect();
+        for at in &places {
+            // Its last letter.
+            data[at + name.len() - 1] = b'Q';
+        }
+        (!places.is_empty()).then(|| -> &'static Self { Box::leak(Box::new(Self { data: Vec::leak(data), ..*self })) })
+    }
+
     fn attempt(&'static self, log: &mut [u8]) -> Result<Loaded, Failure> {
         let at = |step| move |error| Failure { step, error };
         let map = sys::loader_map(self.data).map_err(at(Step::Map))?;

@@ -7,13 +7,14 @@ mod common;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use sha2::{Digest, Sha256};
 use tcproof_bpf::walk::Walk;
 use tcproof_bpf::{Refused, Skeleton, programs};
 use tcproof_core::Absent;
-use tcproof_lab::kit::machine;
+use tcproof_lab::kit::{machine, require_root};
 
 use common::{CHILD, alone, note, skip};
 
@@ -63,6 +64,61 @@ fn every_skeleton_loads() {
             Err(why) => panic!("{}: {why}\n{}", skeleton.name, why.log()),
         }
     }
+}
+
+/// The loader asks the kernel for its types, not a file: one that is empty, or another kernel's, makes no difference.
+#[test]
+fn types_in_a_file_that_is_empty_or_foreign_are_not_read() {
+    const FILE: &str = "/sys/kernel/btf/vmlinux";
+    if let Err(why) = require_root() {
+        return skip(&why);
+    }
+    if !allowed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in [("empty", &b""[..]), ("foreign", b"\x9f\xeb\x01\x00\x18\x00\x00\x00 of another kernel")] {
+        let file = folder.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        // In a namespace of mounts that ends with it.
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount --bind \"$1\" \"$2\" && cmp \"$1\" \"$2\" && exec \"$3\" --exact every_skeleton_loads",
+            "-",
+        ]);
+        command.arg(&file).arg(FILE).arg(std::env::current_exe().unwrap());
+        match command.output() {
+            Ok(output) => assert!(output.status.success(), "{name}: {output:?}"),
+            Err(error) => return skip(&format!("unshare: {error}")),
+        }
+    }
+}
+
+/// A kernel with other types: what is asked for by its name is not there.
+#[test]
+fn a_kernel_whose_types_are_others_is_said_to_lack_them() {
+    if !allowed() {
+        return;
+    }
+    // The tracepoint itself; and a field of a type that else is as it was.
+    for (skeleton, name) in [(&programs::RESENT, "btf_trace_tcp_send_reset"), (&programs::CONNECTS, "skc_rcv_saddr")] {
+        let foreign = skeleton.foreign(name).unwrap();
+        match foreign.load() {
+            Err(why @ Refused::Missing { .. }) => {
+                let said = why.to_string();
+                assert!(said.contains(&format!(
+                    "lacks a type, function or tracepoint that the eBPF program `{}`",
+                    skeleton.name
+                )));
+                assert!(matches!(Absent::from(why), Absent::NotInKernel { .. }));
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(programs::RESENT.foreign("no such name").is_none());
 }
 
 fn descriptors() -> usize {

@@ -7,7 +7,7 @@
 mod common;
 
 use std::io::ErrorKind;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
@@ -193,6 +193,63 @@ fn what_is_sent_again_has_a_connection() {
     assert!(counted > 0);
     assert_eq!(resent.iter().map(|row| row.syn).sum::<u64>(), counted, "{resent:#?}");
     assert!(resent.iter().all(|row| row.remote.to_string() == "10.7.0.2:80"), "{resent:#?}");
+}
+
+/// A handshake whose way back leads nowhere at first, and whose last ACK finds the queue filled by others meanwhile.
+#[test]
+fn who_is_reset_by_a_full_queue_is_told_by_its_address() {
+    let Some(mut probes) = probes() else { return };
+    let ns = namespace();
+    let ended = std::sync::Mutex::new(0);
+    let [client, server, nowhere]: [IpAddr; 3] = ["10.7.0.1", "10.7.0.2", "10.6.0.1"].map(|text| text.parse().unwrap());
+    let trace = traced(&mut probes, &ns, || {
+        let clients = Netns::new().unwrap();
+        for (here, there, address) in [("in", "out", server), ("void", "unanswered", nowhere)] {
+            rtnl::veth_pair(here, there, clients.fd()).unwrap();
+            rtnl::add_address(here, address, 24).unwrap();
+            rtnl::up(here).unwrap();
+        }
+        for (knob, value) in [("tcp_abort_on_overflow", "1"), ("conf.all.rp_filter", "0"), ("conf.in.rp_filter", "0")] {
+            sysctl::write(&format!("net.ipv4.{knob}"), value).unwrap();
+        }
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 8082)).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
+        rtnl::add_route(client, 32, "10.6.0.9".parse().unwrap()).unwrap();
+        let connect = || {
+            for link in ["out", "unanswered"] {
+                rtnl::up(link).unwrap();
+                rtnl::wait_until_running(link, PATIENCE).unwrap();
+            }
+            rtnl::add_address("out", client, 24).unwrap();
+            let (family, kind) = (rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM);
+            let socket = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::NONBLOCK, None).unwrap();
+            let _ = rustix::net::connect(socket.as_fd(), &SocketAddr::new(server, 8082));
+            socket
+        };
+        let _waiting = clients.run_in(connect).unwrap();
+        // One in SYN_RECV, before there is no room for it.
+        let is_half_open = || {
+            let text = std::fs::read_to_string("/proc/thread-self/net/tcp6").unwrap();
+            text.lines().any(|line| line.split_whitespace().nth(3) == Some("03"))
+        };
+        let begun = std::time::Instant::now();
+        while !is_half_open() && begun.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(10));
+        }
+        let _held: Vec<_> = (0..2).map(|_| TcpStream::connect("127.0.0.1:8082").unwrap()).collect();
+        rtnl::delete_route(client, 32).unwrap();
+        while *ended.lock().unwrap() == 0 && begun.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(50));
+            let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+            *ended.lock().unwrap() = counter(&text, "EmbryonicRsts");
+        }
+    });
+    let resent = rows(&trace.resent, |row| row.netns, &ns);
+    // The listener is there for both families, and has no other end. Whom SYN-ACKs reach twice answers twice, and is reset twice.
+    let resets = resent.iter().filter(|row| row.local.port == 8082 && row.resets > 0);
+    let ends: Vec<_> = resets.map(|row| (row.local.to_string(), row.remote.to_string())).collect();
+    assert_eq!(*ended.lock().unwrap(), 1);
+    assert_eq!(ends, [("10.7.0.2:8082".to_string(), "10.7.0.1:0".to_string())], "{resent:#?}");
 }
 
 fn counter(text: &str, name: &str) -> u64 {

@@ -48,6 +48,8 @@ pub enum Method {
     Bpf,
     /// `/proc/net/tcp{,6}` and `/proc/PID/fd`: text.
     Proc,
+    /// Nobody walked them here: what `ss` printed elsewhere.
+    Listing,
     /// Nothing walked them: readings of another purpose, as a recording has them.
     Recording,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Method {
             Self::Netlink => "netlink",
             Self::Bpf => "bpf",
             Self::Proc => "proc",
+            Self::Listing => "listing",
             Self::Recording => "recording",
         })
     }

@@ -219,7 +219,7 @@ pub struct Resent {
     pub netns: NetnsId,
     /// This end.
     pub local: Endpoint,
-    /// The other end.
+    /// The other end; of a listener a client with all its ports, which are 0.
     pub remote: Endpoint,
     /// Times that data was sent again.
     pub data: u64,

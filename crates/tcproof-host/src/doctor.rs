@@ -76,6 +76,9 @@ pub fn look(path: &Path, extra: Option<&dyn Extra>) -> Result<Vec<Sight>, Error>
                 error: "there is no kernel behind a directory".into(),
             }),
         );
+        if let Some(unseen) = netns::beside(&root) {
+            add(&unseen.what, Reading::Absent(unseen.why));
+        }
     }
     Ok(sights)
 }

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 pub use cookie::netns_cookie;
 pub use everywhere::{Everywhere, counter, everywhere, knob, namespaces, within};
-pub use netns::initial_netns;
+pub use netns::{initial_netns, is_own_netns};
 pub use observe::{NoProbes, Probes, Watcher, observe};
 pub use root::Root;
 

@@ -66,6 +66,13 @@ fn inode(root: &Root, path: &str) -> Option<NetnsId> {
     rustix::fs::stat(root.path().join(path)).ok().map(|stat| NetnsId(stat.st_ino))
 }
 
+/// Whether the scope is a process in the observer's own namespace: then no other is entered.
+pub fn is_own_netns(scope: &Scope) -> bool {
+    let (root, Scope::Pid(pid)) = (Root::new("/"), scope) else { return false };
+    let of = |process: &str| inode(&root, &format!("proc/{process}/ns/net"));
+    of("thread-self").is_some_and(|own| of(&pid.to_string()) == Some(own))
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -130,6 +137,29 @@ pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
     // The observer's own first: what exists once per kernel is read there.
     found.targets.sort_by_key(|target| (!target.own, target.id));
     Ok(found)
+}
+
+/// Processes of a directory that are asked for their namespace.
+const ASKED: usize = 1_024;
+
+/// What a directory does not have: it holds the files of one namespace, however many its processes were in.
+pub(crate) fn beside(root: &Root) -> Option<Unseen> {
+    let names = root.list_dir("proc").unwrap_or_default();
+    let mut pids: Vec<Pid> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    let links = pids.iter().take(ASKED).filter_map(|pid| root.read_link(&format!("proc/{pid}/ns/net")).ok());
+    let others = links.collect::<BTreeSet<_>>().len().saturating_sub(1);
+    (others > 0).then(|| Unseen {
+        what: "other network namespaces".into(),
+        why: Absent::Failed {
+            what: "a directory".into(),
+            error: format!(
+                "it holds the files of one; the first {} of its {} processes were in {others} others",
+                pids.len().min(ASKED),
+                pids.len()
+            ),
+        },
+    })
 }
 
 /// A namespace of a scope: its inode, what it is called if that was said, and a file to enter it by if that was.

@@ -225,6 +225,7 @@ fn still(root: &Root) -> Interval {
         host: system::host(root),
         system: system::read(root, true),
         namespaces: BTreeMap::from([(NetnsId::default(), ns)]),
+        unseen: netns::beside(root).into_iter().collect(),
         ..Snapshot::default()
     };
     Interval { before: snapshot.clone(), after: snapshot, looks, ..Interval::default() }

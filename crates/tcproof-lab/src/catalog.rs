@@ -4,6 +4,7 @@ use crate::scenario::{Error, Scenario};
 
 /// Name and text of every scenario, sorted by name.
 pub static SCENARIOS: &[(&str, &str)] = &[
+    ("accept-queue-abort", include_str!("../scenarios/accept-queue-abort.toml")),
     ("accept-queue-bursty", include_str!("../scenarios/accept-queue-bursty.toml")),
     ("accept-queue-descriptors", include_str!("../scenarios/accept-queue-descriptors.toml")),
     ("accept-queue-herd", include_str!("../scenarios/accept-queue-herd.toml")),

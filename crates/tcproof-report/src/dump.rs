@@ -29,10 +29,26 @@ pub struct Place<'a> {
     pub window: Duration,
     /// Why two give no interval.
     pub why_alone: Option<&'a str>,
+    /// Whether only the times of their files tell how far apart they are.
+    pub is_by_files: bool,
 }
 
 /// In front of what a dump shows.
 pub fn header(place: &Place<'_>) -> String {
+    let interval = match (place.dumps.len(), place.why_alone) {
+        (2.., None) if place.is_by_files => format!(
+            "two of them, {} apart by when their files were written: a copy that does not keep those times makes all rates wrong",
+            long(place.window)
+        ),
+        (2.., None) => format!("two of them, {} apart", long(place.window)),
+        (2.., Some(why)) => format!("judged like one: {}", sanitize(why)),
+        _ => "one alone has no interval: of what was counted since boot it can't say when".into(),
+    };
+    format!("{}; {interval}", taken(place))
+}
+
+/// The same where only the later one is shown.
+pub fn taken(place: &Place<'_>) -> String {
     let last = place.dumps.last();
     let what = if place.dumps.iter().all(|dump| dump.is_sos) { "sosreport" } else { "dump" };
     let host = match place.host {
@@ -45,12 +61,7 @@ pub fn header(place: &Place<'_>) -> String {
         format!(", {} {zone}", utc(seconds.saturating_mul(1000)))
     });
     let up = last.and_then(|dump| dump.up).map(|up| format!(", up {}", long(up)));
-    let interval = match (place.dumps.len(), place.why_alone) {
-        (2.., None) => format!("two of them, {} apart", long(place.window)),
-        (2.., Some(why)) => format!("judged like one: {}", sanitize(why)),
-        _ => "one alone has no interval: of what was counted since boot it can't say when".into(),
-    };
-    format!("{what} of {host}{kernel}{}{}; {interval}", at.unwrap_or_default(), up.unwrap_or_default())
+    format!("{what} of {host}{kernel}{}{}", at.unwrap_or_default(), up.unwrap_or_default())
 }
 
 /// `12 d 3 h`, `10 h 55 min`, `4 min 10 s`, `5.2 s`.
@@ -82,6 +93,17 @@ mod tests {
                 dumps,
                 window: Duration::from_secs(window),
                 why_alone,
+                is_by_files: false,
+            })
+        };
+        let of = |host, dumps, window, is_by_files| {
+            header(&Place {
+                host,
+                kernel: "",
+                dumps,
+                window: Duration::from_secs(window),
+                why_alone: None,
+                is_by_files,
             })
         };
         let unknown = Dump { is_sos: false, at: None, up: None };
@@ -91,13 +113,15 @@ mod tests {
             place(&[dump(1_796_096_115), dump(1_796_096_365)], 250, None),
             place(&[dump(1), unknown.clone()], 0, Some("they were taken at the same time, as far as they say")),
             place(&[zoned], 0, None),
-            header(&Place { host: "", kernel: "", dumps: &[unknown], window: Duration::ZERO, why_alone: None }),
+            of("", std::slice::from_ref(&unknown), 0, false),
+            of("a", &[unknown.clone(), unknown.clone()], 9, true),
         ].join("\n"), @r"
         sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 UTC, up 12 d 2 h; one alone has no interval: of what was counted since boot it can't say when
         sosreport of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:39:25 UTC, up 12 d 2 h; two of them, 4 min 10 s apart
         dump of web\x1b[31m, Linux 6.1.0; judged like one: they were taken at the same time, as far as they say
         dump of web\x1b[31m, Linux 6.1.0, 2026-12-01 03:35:15 CET; one alone has no interval: of what was counted since boot it can't say when
         dump of a host that it does not name; one alone has no interval: of what was counted since boot it can't say when
+        dump of a; two of them, 9.0 s apart by when their files were written: a copy that does not keep those times makes all rates wrong
         ");
     }
 

@@ -125,7 +125,12 @@ impl<'a> Block<'a> {
         let parts =
             [(row.data, "data"), (row.syn, "SYN"), (row.resets, "resets sent"), (row.aborted, "resets received")];
         let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        format!("{} ↔ {} in {}: {}", row.local, row.remote, self.name(row.netns), parts.join(", "))
+        let remote = match row.remote.port {
+            // A listener's clients have no port there.
+            0 => format!("{}, any port,", row.remote.addr),
+            _ => row.remote.to_string(),
+        };
+        format!("{} ↔ {remote} in {}: {}", row.local, self.name(row.netns), parts.join(", "))
     }
 
     fn memory(&self, row: &MemoryRefusals) -> String {

@@ -13,7 +13,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, set_capabilities, set_no_new_privs,
 };
 use tcproof_core::Version;
-use tcproof_host::Root;
+use tcproof_host::{Root, is_own_netns};
 use tcproof_report::doctor::Need;
 
 use crate::cli::{BackendChoice, CheckArgs, Cli, Command, ProbeArgs, SocketsArgs};
@@ -193,9 +193,12 @@ fn keep(cli: &Cli, is_given: bool) -> Keep {
         Command::Path(args) => reading(&args.root.dir),
         Command::Explain(args) => reading(&args.root),
         Command::Doctor(args) => with_ebpf(reading(&args.root)),
-        Command::Sockets(args) if args.from.is_some() => own(SEARCH | OPEN),
-        Command::Sockets(args) if may_load(args) => with_ebpf(reading(&args.root.dir)),
-        Command::Sockets(args) => reading(&args.root.dir),
+        Command::Sockets(args) if !args.from.is_empty() => own(SEARCH | OPEN),
+        Command::Sockets(args) => {
+            let reading = reading(&args.root.dir);
+            let all = if may_load(args) { with_ebpf(reading) } else { reading };
+            if is_own_netns(&args.netns) { all - ENTER } else { all }
+        }
         Command::Plan(args) => {
             let observing = match args.from[..] {
                 // The file, and the namespaces that it names.
@@ -294,6 +297,9 @@ mod tests {
         for arguments in ["schema", "man", "completions bash"] {
             assert_eq!(of(arguments, false), Keep::Only(NONE), "{arguments}");
         }
+        // Where only the caller's own namespace is asked for, no other is entered.
+        let own = format!("sockets --backend netlink --netns {}", std::process::id());
+        assert_eq!(of(&own, true), Keep::Only(TRACE | SEARCH));
     }
 
     #[test]

@@ -91,6 +91,89 @@ fn plan_and_report_take_them_too() {
     }
 }
 
+/// The same of a census.
+fn counted(arguments: &[&str]) -> Value {
+    let value = json(&tcproof(&[&["sockets", "--json"], arguments].concat()));
+    let schema = serde_json::from_str(tcproof_report::sockets::SCHEMA).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    let errors: Vec<_> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    value
+}
+
+#[test]
+fn sockets_counts_what_ss_of_every_version_listed() {
+    for version in ["4.4", "4.9", "4.20", "5.10", "6.1", "6.15", "7.3"] {
+        for options in ["-peaonmi", "-tan"] {
+            let listing = format!("ss-{version}/ss_{options}");
+            let text = fs::read_to_string(fixtures().join(&listing)).expect("a listing");
+            let is_tcp = if options == "-tan" { "" } else { "tcp" };
+            let of = |state: &str| {
+                let lines = text.lines().filter(|line| line.starts_with(is_tcp));
+                lines.filter(|line| line.split_whitespace().any(|word| word == state)).count()
+            };
+            let census = counted(&["--from", &listing]);
+            let total = &census["totals"][0]["states"];
+            assert_eq!((&census["backend"], &total["LISTEN"]), (&"listing".into(), &of("LISTEN").into()), "{listing}");
+            assert_eq!(total["CLOSE-WAIT"], of("CLOSE-WAIT"), "{listing}");
+            let to = &census["destinations"][0];
+            assert_eq!((&to["destination"], &to["service"]), (&"10.77.0.2:8080".into(), &"local".into()), "{listing}");
+            assert_eq!(census["listeners"][0]["queue"], 65);
+            let unknown = census["unknown"].to_string();
+            let (has_owners, has_groups) = (options == "-peaonmi", version.starts_with(['5', '6', '7']));
+            assert_eq!(census["listeners"][0]["owners"][0]["comm"] == "lab-server", has_owners, "{listing}");
+            assert_eq!(unknown.contains("ss -p shows them"), !has_owners, "{listing}: {unknown}");
+            let groups = census["cgroups"].as_array().map_or(0, Vec::len);
+            assert_eq!(groups > 0, has_owners && has_groups, "{listing}");
+            assert_eq!(unknown.contains("ss -e shows them"), groups == 0, "{listing}: {unknown}");
+        }
+    }
+}
+
+#[test]
+fn sockets_of_a_sosreport_and_what_one_lacks() {
+    let output = tcproof(&[&["sockets"], &ONE[..]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    insta::assert_snapshot!(stdout(&output));
+    // The later of two, in whatever order.
+    let drops = |arguments: &[&str]| counted(arguments)["listeners"][0]["drops"].as_u64();
+    let (first, second) = (drops(&ONE), drops(&["--from", "sos-4.10-2.tar.xz"]));
+    assert!(first < second && drops(&TWO) == second, "{first:?} {second:?}");
+    // A port narrows the tables, and not the counts.
+    let (all, narrowed) = (counted(&ONE), counted(&[&ONE[..], &["--port", "1"]].concat()));
+    assert_eq!(all["totals"], narrowed["totals"]);
+    assert!(narrowed["listeners"].as_array().is_some_and(Vec::is_empty), "{narrowed}");
+    // Only listening sockets: an answer, and not all of it. No sockets at all: none.
+    for (arguments, code, expected) in [
+        (&["--from", "ss-6.15/ss_-ltnm", "--strict"][..], 3, "only listening sockets are in it: ss -a shows all"),
+        (&["--from", "nstat-7.3"], 1, "no ss in this dump: ss -peaonmi shows them"),
+        (&["--from", "nstat-7.3", "--at", "-3m"], 1, "--at is for recordings"),
+        (&["--from", "nstat-7.3", "--watch"], 2, "cannot be used with"),
+        (&["--from", "ss-6.15", "--from", "ss-6.1", "--from", "ss-7.3"], 1, "expected at most two dumps"),
+    ] {
+        let output = tcproof(&[&["sockets"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {}", stderr(&output));
+        let said = format!("{}{}", stdout(&output), stderr(&output)).replace("\n          ", " ");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+    // The text of the kernel, where there is no ss.
+    let folder = tempfile::tempdir().expect("a folder");
+    let proc = folder.path().join("proc/net");
+    fs::create_dir_all(&proc).expect("a folder");
+    let header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    let row = |n: u8, local: &str, remote: &str, state: &str| {
+        format!(
+            "   {n}: {local} {remote} {state} 00000000:00000000 00:00000000 00000000     0        0 9 1 0000000000000000 100 0 0 10 0\n"
+        )
+    };
+    let rows = row(0, "0100007F:1F90", "00000000:0000", "0A") + &row(1, "0100007F:1F90", "0100007F:C350", "01");
+    fs::write(proc.join("tcp"), format!("{header}{rows}")).expect("written");
+    let census = counted(&["--from", &folder.path().display().to_string()]);
+    assert_eq!(census["backend"], "proc");
+    assert_eq!(census["totals"][0]["states"], serde_json::json!({"LISTEN": 1, "ESTABLISHED": 1}));
+    assert_eq!(census["destinations"][0]["service"], "local");
+}
+
 #[test]
 fn a_recording_stays_one_and_time_is_for_it_alone() {
     for (arguments, expected) in [
@@ -102,6 +185,34 @@ fn a_recording_stays_one_and_time_is_for_it_alone() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn what_is_told_by_files_alone_or_assumed_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, overflows, written) in [("first", 3, 1_796_096_115), ("second", 9, 1_796_096_125)] {
+        fs::create_dir(path(name)).expect("a folder");
+        let counters = format!("#kernel\nTcpExtListenOverflows {overflows} 0.0\nTcpExtListenDrops {overflows} 0.0\n");
+        let file = fs::File::create(path(name) + "/nstat").expect("a file");
+        std::io::Write::write_all(&mut &file, counters.as_bytes()).expect("written");
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(written);
+        file.set_modified(time).expect("its time");
+        fs::write(path(name) + "/sysctl", "net.ipv4.tcp_mem = 1000\t2000\t3000\n").expect("written");
+    }
+    let output = tcproof(&["check", "--from", &path("first"), "--from", &path("second")]);
+    let said = stdout(&output).replace('\n', " ");
+    assert!(said.contains("10.0 s apart by when their files were written"), "{said}");
+    assert!(stderr(&output).contains("4096 bytes are assumed"), "{}", stderr(&output));
+    // Where the dump tells, neither is said.
+    for (name, up) in [("first", "100.00 1.00\n"), ("second", "110.00 1.00\n")] {
+        fs::create_dir(path(name) + "/proc").expect("a folder");
+        fs::write(path(name) + "/proc/uptime", up).expect("written");
+        fs::write(path(name) + "/uname", "Linux web-1 6.8.0 #1 SMP x86_64 GNU/Linux\n").expect("written");
+    }
+    let output = tcproof(&["check", "--from", &path("first"), "--from", &path("second")]);
+    assert!(stdout(&output).contains("10.0 s apart") && !stdout(&output).contains("written"), "{}", stdout(&output));
+    assert!(!stderr(&output).contains("assumed"), "{}", stderr(&output));
 }
 
 /// What is run in the server's namespace of a scenario, once its queue is full.

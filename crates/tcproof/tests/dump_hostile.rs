@@ -113,8 +113,9 @@ fn what_is_wrong_is_said_and_where() {
     fs::write(path("prose"), "nothing of a host\n").expect("written");
     fs::create_dir(path("folder")).expect("a folder");
     fs::write(path("folder/prose"), "nothing of a host\n").expect("written");
+    fs::write(path("settings"), "net.core.somaxconn = 128\nnet.ipv4.tcp_fin_timeout = 5\n").expect("written");
     fs::write(path("cut.tar.xz"), b"\xfd7zXZ\0\0\x04").expect("written");
-    let lines = ["out.tar", "empty", "prose", "folder", "cut.tar.xz", "missing"].map(|name| {
+    let lines = ["out.tar", "empty", "prose", "folder", "settings", "cut.tar.xz", "missing"].map(|name| {
         let output = check(&[&path(name)]);
         assert_eq!(output.status.code(), Some(1), "{name}: {}", said(&output));
         assert!(output.stdout.is_empty());
@@ -125,6 +126,7 @@ fn what_is_wrong_is_said_and_where() {
     tcproof: DIR/empty: expected a recording (tcproof record), a sosreport (tar.xz, tar.gz or a folder), or the output of ss -peaonmi, nstat -az, netstat -s or sysctl -a, or files of /proc/net
     tcproof: DIR/prose: expected a recording (tcproof record), a sosreport (tar.xz, tar.gz or a folder), or the output of ss -peaonmi, nstat -az, netstat -s or sysctl -a, or files of /proc/net
     tcproof: DIR/folder: expected a sosreport, or the output of ss -peaonmi, nstat -az, netstat -s or sysctl -a, or files of /proc/net, found none of them
+    tcproof: DIR/settings: expected counters or sockets, such as ss -peaonmi and nstat -az print, found settings only: tcproof lint FILE says what is wrong with those
     tcproof: DIR/cut.tar.xz: expected a whole archive: damaged or cut off: failed to fill whole buffer
     tcproof: DIR/missing: No such file or directory (os error 2)
     ");

@@ -336,16 +336,47 @@ fn with_the_documented_capabilities_nothing_is_missing_that_root_sees() {
     assert!(nobodys["needs"].as_array().expect("needs").iter().all(|need| need["here"] == true), "{nobodys}");
 }
 
+/// Counts on and on, and what it prints.
+struct Watching {
+    running: Running,
+    counts: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<ChildStdout>, Value>,
+}
+
+impl Watching {
+    fn start(command: &mut Command) -> Self {
+        let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+        let out = running.0.stdout.take().expect("piped");
+        Self { running, counts: serde_json::Deserializer::from_reader(out).into_iter() }
+    }
+
+    fn next(&mut self) -> Value {
+        self.counts.next().expect("it goes on").expect("JSON")
+    }
+
+    /// Those that count have these, and the one that prints has none.
+    fn assert_has(&self, expected: CapabilitySet) {
+        let statuses = self.running.statuses();
+        let counts = |status: &str| field(status, "Name") == "count";
+        assert!(statuses.iter().any(|status| counts(status)) && !statuses.iter().all(|status| counts(status)));
+        for status in statuses {
+            let expected = if counts(&status) { expected } else { CapabilitySet::empty() };
+            for name in ["CapPrm", "CapEff"] {
+                assert_eq!(set(&status, name), expected, "{name}: {status}");
+            }
+            assert!(set(&status, "CapInh").is_empty() && set(&status, "CapAmb").is_empty(), "{status}");
+            assert_eq!(field(&status, "NoNewPrivs"), "1", "{status}");
+        }
+    }
+}
+
 #[test]
 fn what_is_counted_on_and_on_keeps_nothing_of_what_loading_needed() {
     for (given, left) in [(READING | EBPF, READING), (EBPF, CapabilitySet::empty())] {
         let Some(nobody) = or_skip(Copy::with(given, true)) else { return };
         let ask = ["sockets", "--backend", "bpf", "--by", "process", "--watch", "100ms", "--json"];
-        let mut running = Running::start(&mut nobody.command(&ask));
-        let out = running.0.stdout.take().expect("piped");
-        let mut counts = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+        let mut watching = Watching::start(&mut nobody.command(&ask));
         for _ in 0..3 {
-            let census = counts.next().expect("it goes on").expect("JSON");
+            let census = watching.next();
             if census["totals"][0].get("states").is_none() {
                 return skip(&format!("eBPF can't be used here: {census}"));
             }
@@ -354,10 +385,50 @@ fn what_is_counted_on_and_on_keeps_nothing_of_what_loading_needed() {
                 (&"bpf".into(), &"bpf".into()),
                 "{census}"
             );
-            running.assert_has(left);
-            assert!(running.statuses().iter().all(|status| field(status, "Uid").starts_with("65534\t")));
+            watching.assert_has(left);
+            let statuses = watching.running.statuses();
+            assert!(statuses.iter().all(|status| field(status, "Uid").starts_with("65534\t")));
         }
     }
+}
+
+/// What comes after the first count is found only with all three: that is why they are kept.
+#[test]
+fn each_capability_that_a_watch_keeps_is_needed_in_a_later_round() {
+    let owners = CapabilitySet::DAC_READ_SEARCH;
+    for lacks in [CapabilitySet::empty(), CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_PTRACE, owners] {
+        let Some(nobody) = or_skip(Copy::with(READING - lacks, true)) else { return };
+        let ask = ["sockets", "--backend", "netlink", "--watch", "100ms", "--json", "--port", "8082"];
+        let mut watching = Watching::start(&mut nobody.command(&ask));
+        watching.next();
+        let Some(server) = or_skip(Server::start(8082, &[])) else { return };
+        // The second that follows was begun when the server was there.
+        let census = [(); 2].map(|()| watching.next()).into_iter().last().expect("two");
+        let listener = &census["listeners"][0];
+        let owner = &listener["owners"][0]["pid"];
+        if lacks.is_empty() {
+            assert_eq!(*owner, server.child.id(), "{census}");
+        } else if lacks == owners {
+            assert!(listener.is_object() && owner.is_null(), "{census}");
+        } else {
+            // It is not found, or not entered; that something is not seen is said.
+            assert!(listener.is_null(), "{lacks:?}: {census}");
+            assert!(census["unknown"].to_string().contains("network namespace"), "{lacks:?}: {census}");
+        }
+        watching.assert_has(READING - lacks);
+    }
+}
+
+#[test]
+fn who_asks_for_the_own_namespace_alone_enters_no_other() {
+    if or_skip(require_capabilities()).is_none() {
+        return;
+    }
+    let own = std::process::id().to_string();
+    let ask = ["sockets", "--backend", "netlink", "--watch", "100ms", "--json", "--netns", &own];
+    let mut watching = Watching::start(Command::new(TCPROOF).args(ask));
+    watching.next();
+    watching.assert_has(CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH);
 }
 
 #[test]

@@ -27,13 +27,14 @@ use super::{namespace, release_example, this_program};
 const DESTINATIONS: u32 = 200;
 /// How long another tool may take to attach; it does not say when it has.
 const SETTLE: Duration = Duration::from_secs(5);
-/// The probes, by their names, and all of them.
-const PROBES: [(&str, &[&str]); 6] = [
+/// The probes, by their names; the two that are about queues and drops together; and all of them.
+const PROBES: [(&str, &[&str]); 7] = [
     ("connects", &["connects"]),
     ("arrivals", &["arrivals"]),
     ("drops", &["drops"]),
     ("resent", &["resent"]),
     ("memory", &["memory"]),
+    ("drops and arrivals", &["drops", "arrivals"]),
     ("all five", &[]),
 ];
 /// What others trace connections by, and the package that has it.

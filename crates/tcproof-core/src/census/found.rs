@@ -149,7 +149,7 @@ pub struct ProcessRow {
 /// A control group and the sockets made in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupRow {
-    /// Its id: the inode of its directory.
+    /// Its id: the inode of its directory; 0 where only its path is known.
     pub id: u64,
     /// Its path, where it can be found.
     pub path: Option<String>,

@@ -65,25 +65,41 @@ pub fn recorded(interval: &Interval, top: usize, port: Option<u16>) -> Census {
     }
 }
 
+impl PortRange {
+    /// The knob that it is set by.
+    pub const KNOB: &str = "net.ipv4.ip_local_port_range";
+
+    /// As a namespace has it.
+    pub fn of(ns: &Netns) -> Reading<Self> {
+        ns.knob_numbers::<2>(Self::KNOB).and_then(|[low, high]| match (u16::try_from(low), u16::try_from(high)) {
+            (Ok(low), Ok(high)) if 0 < low && low <= high => Reading::Present(Self { low, high }),
+            _ => Reading::Absent(Absent::Unparsable {
+                place: Self::KNOB.into(),
+                expected: "two ports, the lower first".into(),
+            }),
+        })
+    }
+}
+
+impl Sockstat {
+    /// As a namespace has it: without IPv6 there is no TCP6.
+    pub fn of(ns: &Netns) -> Reading<Self> {
+        ns.sockstat("TCP.inuse").and_then(|four| {
+            let six = ns.sockstat("TCP6.inuse").value().copied().unwrap_or(0);
+            ns.sockstat("TCP.tw").map(|tw| Self { inuse: four.saturating_add(six), tw })
+        })
+    }
+}
+
 fn namespace(interval: &Interval, id: NetnsId, ns: &Netns) -> NetnsCensus {
-    let sockstat = ns.sockstat("TCP.inuse").and_then(|four| {
-        let six = ns.sockstat("TCP6.inuse").value().copied().unwrap_or(0);
-        ns.sockstat("TCP.tw").map(|tw| Sockstat { inuse: four.saturating_add(six), tw })
-    });
-    let ephemeral = ns.knob_numbers::<2>("net.ipv4.ip_local_port_range").and_then(|[low, high]| {
-        match (u16::try_from(low), u16::try_from(high)) {
-            (Ok(low), Ok(high)) if 0 < low && low <= high => Reading::Present(PortRange { low, high }),
-            _ => Reading::Absent(not_held("its range of ports makes no sense")),
-        }
-    });
     NetnsCensus {
         name: ns.name.clone(),
         counted: Reading::Absent(not_held("only some states have a count")),
         known: known(ns),
         open: interval.looks.flows.get(&id).and_then(|flows| Some(flows.value()?.established)),
-        sockstat: sockstat.map(|stat| (stat, stat)),
+        sockstat: Sockstat::of(ns).map(|stat| (stat, stat)),
         mptcp: Reading::Absent(Absent::NotNeeded),
-        ephemeral,
+        ephemeral: PortRange::of(ns),
         usable_ports: usable_ports(ns),
         listeners_absent: ns.listeners.absent().cloned(),
     }

@@ -15,6 +15,8 @@
 //!   `sk_data_ready`, 6.2 or later). Where one listener alone was filled, all overflows were its own: `proven`.
 //! - Looks at the queue tell the cause, not the fact: bursts fall between looks, the drop counter misses none.
 //!   Full in most looks: the application is too slow. Empty in most looks: the backlog is too small for the bursts.
+//! - With `tcp_abort_on_overflow` those whose last ACK finds it full are reset: a probe (eBPF at `tcp_send_reset`) tells who they
+//!   are. As many of them as `TcpExt.EmbryonicRsts` has are overflows of that listener, if its queue was seen full.
 //! - One retried SYN counts again: the counter is not a number of clients.
 //!
 //! Causes: `application-slow` (it accepts less than arrives), `backlog-small` (keeps up, but not with bursts),
@@ -49,6 +51,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::fmt::Write as _;
 
+use super::turned_away::{ABORT, EMBRYONIC, turned_away};
 use super::{
     Detected, Limit, SocketSet, at_least, beyond_skew, cannot_accept, file_descriptors, host_out_of_files,
     longer_backlog, owners_of, percent, processes_of, raise_backlog, raise_somaxconn, unknown, whose,
@@ -74,14 +77,18 @@ pub(super) static LIMIT: Limit = Limit {
     reads: &[
         "sk_data_ready (eBPF)",
         "kfree_skb: TCP_LISTEN_OVERFLOW (eBPF)",
+        "tcp_send_reset (eBPF)",
         "sock_diag LISTEN",
         "TcpExt.ListenOverflows",
         "TcpExt.ListenDrops",
         "Tcp.PassiveOpens",
+        EMBRYONIC,
+        ABORT,
     ],
     look_alikes: &["syn-queue", "file-descriptors", "conntrack-table"],
     knobs: &["net.core.somaxconn"],
     scenarios: &[
+        "accept-queue-abort",
         "accept-queue-bursty",
         "accept-queue-descriptors",
         "accept-queue-herd",
@@ -157,6 +164,9 @@ fn overflowed<'a>(ns: &NetnsChange<'a>) -> Vec<(&'a ListenerWatch, u64, Confiden
             (None, None) => return None,
         };
         let certain = if sole == Some(watch.last.cookie) { most } else { certain };
+        // Each that it reset for a full queue is an overflow, whatever the others dropped.
+        let reset = turned_away(ns, watch).filter(|_| was_full(ns, watch)).map_or(0, |away| away.certain);
+        let certain = certain.max(reset.min(most));
         let confidence = match beyond_skew(certain, most) {
             true => Confidence::Proven,
             false if was_full(ns, watch) => Confidence::Likely,
@@ -265,6 +275,15 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
     if ns.has_closed(watch) {
         because.push_str("; this listener has closed since");
     }
+    let away = turned_away(ns, watch);
+    if let Some(away) = &away {
+        let _ = write!(
+            because,
+            "; {ABORT} is on: clients are reset instead of left waiting, by {} resets: {}",
+            away.count(),
+            away.who()
+        );
+    }
     let apart = between_looks(watch);
     if apart > SPARSE && ns.arrivals(watch).is_none() {
         let _ = write!(
@@ -331,6 +350,13 @@ fn finding(ns: &NetnsChange<'_>, watch: &ListenerWatch, state: State, confidence
         finding = finding
             .changed("arrivals in the accept queue (sk_data_ready)", row.arrived as f64, "connections", seconds)
             .changed("arrivals that filled it", row.full as f64, "connections", seconds);
+    }
+    if let Some(away) = &away {
+        let reading = format!("resets that it sent (tcp_send_reset): {}", away.who());
+        finding = finding.changed(reading, away.count() as f64, "resets", seconds);
+        if let Reading::Present(ended) = ns.counter(EMBRYONIC) {
+            finding = finding.changed(EMBRYONIC, ended as f64, "events", seconds);
+        }
     }
     finding = finding
         .standing("accept queue, longest seen", f64::from(longest), "connections")
@@ -584,7 +610,8 @@ mod tests {
     use crate::limits::testing::{
         Host, Listen, OWN, absent, assert_clear, detect, no_permission, remedies, the_finding, unknowns, verdict,
     };
-    use crate::trace::{Arrivals, Counted};
+    use crate::snapshot::Endpoint;
+    use crate::trace::{Arrivals, Counted, Resent};
 
     /// Mostly empty, and full for two looks in ten.
     const BURSTS: &[u32] = &[0, 0, 0, 0, 40, 129, 129, 60, 0, 0];
@@ -658,6 +685,49 @@ mod tests {
                 limiting.iter().map(|it| (it.confidence, it.hurt)).collect::<Vec<_>>(),
                 [(Confidence::Likely, 342)]
             );
+        }
+    }
+
+    #[test]
+    fn whom_a_full_queue_resets_is_told_and_proves_whose_overflow_it_was() {
+        let reset = |port: u16, client: &str, resets: u64| Resent {
+            netns: OWN,
+            local: Endpoint::new([10, 0, 0, 1].into(), port),
+            remote: Endpoint::new(client.parse().unwrap(), 0),
+            data: 0,
+            syn: 0,
+            resets,
+            aborted: 0,
+        };
+        // Both were full and count as much as the namespace: which of them dropped, the counters can't tell.
+        let two = |abort: &str, embryonic: u64, rows: &[Resent]| {
+            let other = Listen::at("0.0.0.0:81").queues(&[0, 129]).drops(0, 342);
+            let host = overflowed(host(listen().queues(&[0, 129]).drops(0, 342)).listener(other), 342);
+            let rows = Reading::Present(Counted { rows: rows.to_vec(), lost: 0 });
+            host.knob(ABORT, abort).grew(EMBRYONIC, embryonic).trace(|trace| trace.resent = rows)
+        };
+        let found = |host: &Host| {
+            let findings = detect(&LIMIT, host).findings.into_iter().filter(|it| it.state == State::Limiting);
+            findings.map(|it| (it.subject.to_string(), it.confidence)).collect::<Vec<_>>()
+        };
+        let one = |port: u16, confidence| vec![(format!("0.0.0.0:{port}"), confidence)];
+        let rows = [reset(81, "10.0.0.9", 300), reset(81, "10.0.0.7", 40)];
+        assert_eq!(found(&two("1", 340, &rows)), one(81, Confidence::Proven));
+        let findings = detect(&LIMIT, &two("1", 340, &rows)).findings;
+        let finding = findings.iter().find(|finding| finding.state == State::Limiting).unwrap();
+        insta::assert_snapshot!(finding.because, @r"
+        the queue was more than half full in 50 % of the looks: the application takes less than arrives (all listeners of the namespace together accept about 0/s); net.ipv4.tcp_abort_on_overflow is on: clients are reset instead of left waiting, by 340 resets: 10.0.0.9 (300), 10.0.0.7 (40)
+        ");
+        let evidence: Vec<_> = finding.evidence.iter().map(|it| format!("{} {}", it.reading, it.value)).collect();
+        assert!(evidence.iter().any(|it| it.ends_with(": 10.0.0.9 (300), 10.0.0.7 (40) 340")), "{evidence:?}");
+        // Not for that, where the kernel does not reset for it; nor where no request ended with it; and of a stray ACK that the
+        // other one answered nothing follows.
+        for host in [
+            two("0", 340, &rows),
+            two("1", 0, &rows),
+            two("1", 2, &[reset(81, "10.0.0.9", 2), reset(80, "10.0.0.9", 2)]),
+        ] {
+            assert_eq!(found(&host), one(80, Confidence::Likely));
         }
     }
 

@@ -72,6 +72,7 @@ mod congestion_control;
 pub(crate) mod margins;
 pub(crate) mod stall;
 pub(crate) mod throttle;
+mod turned_away;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -7,7 +7,8 @@
 mod cgroups;
 mod netlink;
 mod owners;
-mod text;
+pub(crate) mod rows;
+pub(crate) mod text;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,8 @@ use std::thread;
 use std::time::Instant;
 
 use tcproof_core::census::{
-    Backend, Bounds, Census, CgroupRow, Counts, DestinationRow, End, Held, Holders, ListenerRow, MEMBERS, Member,
-    Method, NetnsCensus, Place, PortRange, ProcessRow, Sockstat, Tally, Top, Truncated, choose, fullest,
+    Backend, Bounds, Census, CgroupRow, Counts, DestinationRow, End, Held, Holders, MEMBERS, Member, Method,
+    NetnsCensus, Place, PortRange, ProcessRow, Sockstat, Tally, Top, choose,
 };
 use tcproof_core::limits::usable_ports;
 use tcproof_core::snapshot::{Inode, Listener, Netns, NetnsId, Pid, Unseen};
@@ -28,8 +29,8 @@ use crate::diag::{ANY_COOKIE, Diag, Ends, Extensions, Request, States};
 use crate::netns::{self, Target};
 use crate::{Error, Root, Scope, namespace, system};
 
-const RANGE: &str = "net.ipv4.ip_local_port_range";
-const RESERVED: &str = "net.ipv4.ip_local_reserved_ports";
+/// What `connect(2)` takes its ports from.
+const PORTS: [&str; 2] = [PortRange::KNOB, "net.ipv4.ip_local_reserved_ports"];
 
 /// What to count, and what to show of it.
 #[derive(Clone, Debug)]
@@ -86,7 +87,7 @@ impl Extra for NoExtra {
     }
 }
 
-type Members = [Option<Member>; MEMBERS];
+pub(crate) type Members = [Option<Member>; MEMBERS];
 
 /// A namespace that was visited.
 struct Visited {
@@ -115,7 +116,7 @@ pub fn census(root: &Root, ask: &Ask, extra: &dyn Extra) -> Result<Census, Error
             let found = netns::find(root, &ask.scope)?;
             (found.targets.into_iter().map(Some).collect(), found.unseen)
         }
-        false if ask.scope == Scope::All => (vec![None], Vec::new()),
+        false if ask.scope == Scope::All => (vec![None], netns::beside(root).into_iter().collect()),
         false => {
             return Err(Error::NoSuchNamespace {
                 name: ask.scope.to_string(),
@@ -162,7 +163,7 @@ fn visit(root: &Root, targets: Vec<Option<Target>>) -> (Vec<Visited>, Vec<Unseen
 /// Reads what is cheap in the namespace that the thread is in.
 fn look(root: &Root, target: Option<Target>) -> Visited {
     let mut ns = Netns::default();
-    for key in [RANGE, RESERVED] {
+    for key in PORTS {
         ns.knobs.insert(key.into(), namespace::knob(root, key));
     }
     let mut diag = match root.is_live() {
@@ -177,16 +178,7 @@ fn look(root: &Root, target: Option<Target>) -> Visited {
     });
     let mptcp = diag.as_mut().map_err(|why| why.clone()).and_then(mptcp);
     ns.listeners = listeners.into();
-    let ephemeral = ns.knob_numbers::<2>(RANGE).and_then(|[low, high]| {
-        let port = |n: i64| u16::try_from(n).ok().filter(|port| *port > 0);
-        match (port(low), port(high)) {
-            (Some(low), Some(high)) if low <= high => Reading::Present(PortRange { low, high }),
-            _ => Reading::Absent(Absent::Unparsable {
-                place: RANGE.into(),
-                expected: "two ports, the lower first".into(),
-            }),
-        }
-    });
+    let ephemeral = PortRange::of(&ns);
     let usable = usable_ports(&ns);
     let (listeners, listeners_absent) = match ns.listeners {
         Reading::Present(listeners) => (listeners, None),
@@ -257,8 +249,12 @@ impl Counting<'_> {
         self.cross_check(&mut tally);
         self.unseen.extend_from_slice(tally.what_is_unseen());
 
-        let listeners = self.listeners();
-        let destinations = self.destinations(&tally);
+        let listening = self
+            .visited
+            .iter()
+            .flat_map(|visited| visited.listeners.iter().map(|listener| (visited.place.netns, listener)));
+        let listeners = rows::listeners(listening, self.ask);
+        let (destinations, of) = rows::destinations(&tally, self.ask);
         let cgroups = self.cgroups(&tally);
         let mut census = Census {
             host: system::host(self.root),
@@ -268,15 +264,13 @@ impl Counting<'_> {
             elapsed,
             namespaces: BTreeMap::new(),
             listeners,
-            destinations: Top { rows: destinations.iter().map(|(row, _)| row.clone()).collect(), of: 0 },
+            destinations: Top { rows: destinations.iter().map(|(row, _)| row.clone()).collect(), of },
             cgroups,
             processes: Top::default(),
             holders: None,
-            truncated: truncated(&tally),
+            truncated: rows::truncated(&tally),
             unseen: Vec::new(),
         };
-        census.destinations.of =
-            tally.destinations().iter().filter(|(key, _)| self.wants(key.tuple.destination.port)).count();
         if self.root.is_live() {
             if self.ask.processes {
                 let (held, by) = self.held(&mut tally);
@@ -292,10 +286,6 @@ impl Counting<'_> {
         census.unseen = self.unseen;
         census.namespaces = self.visited.into_iter().map(|visited| (visited.place.netns, visited.census)).collect();
         census
-    }
-
-    fn wants(&self, port: u16) -> bool {
-        self.ask.port.is_none_or(|wanted| wanted == port)
     }
 
     /// The first backend that can.
@@ -350,7 +340,7 @@ impl Counting<'_> {
                 self.extra.backend(&ways)?.count(places, tally)
             }
             // There is nothing to walk, and nobody can ask for it.
-            Method::Recording => Err(Absent::NotNeeded),
+            Method::Recording | Method::Listing => Err(Absent::NotNeeded),
         }
     }
 
@@ -381,46 +371,6 @@ impl Counting<'_> {
                 self.unseen.push(Unseen { what, why });
             }
         }
-    }
-
-    /// The fullest listeners, then those that dropped most.
-    fn listeners(&self) -> Top<ListenerRow> {
-        let wanted = |listener: &&Listener| self.wants(listener.local.port);
-        let rows = self.visited.iter().flat_map(|visited| {
-            visited.listeners.iter().filter(wanted).map(|listener| (visited.place.netns, listener))
-        });
-        let mut rows: Vec<(NetnsId, &Listener)> = rows.collect();
-        let of = rows.len();
-        fullest(&mut rows);
-        rows.truncate(self.ask.top);
-        let row = |(netns, listener): (NetnsId, &Listener)| ListenerRow {
-            netns,
-            listener: listener.clone(),
-            owners: Vec::new(),
-        };
-        Top { rows: rows.into_iter().map(row).collect(), of }
-    }
-
-    /// Those with most sockets, each with what its owner is found by.
-    fn destinations(&self, tally: &Tally) -> Vec<(DestinationRow, Members)> {
-        let mut rows: Vec<_> =
-            tally.destinations().iter().filter(|(key, _)| self.wants(key.tuple.destination.port)).collect();
-        rows.sort_by_key(|(key, of)| (Reverse(of.states.total()), **key));
-        let row = |(key, of): (&tcproof_core::census::Destination, &tcproof_core::census::DestinationUse)| {
-            // Every connection of a client to one service has a port of its own; SYN_RECV is the other side's.
-            let ports = (key.service == End::Remote).then(|| of.states.total());
-            let row = DestinationRow {
-                netns: key.netns,
-                service: key.service,
-                tuple: key.tuple,
-                states: of.states,
-                others: 0,
-                ports,
-                owners: Vec::new(),
-            };
-            (row, of.members)
-        };
-        rows.into_iter().take(self.ask.top).map(row).collect()
     }
 
     fn cgroups(&self, tally: &Tally) -> Top<CgroupRow> {
@@ -513,11 +463,6 @@ impl Counting<'_> {
             },
         })
     }
-}
-
-fn truncated(tally: &Tally) -> Vec<Truncated> {
-    let lost = tally.lost().iter().filter(|(_, sockets)| **sockets > 0);
-    lost.map(|((netns, why), sockets)| Truncated { netns: *netns, sockets: *sockets, why: *why }).collect()
 }
 
 #[cfg(test)]

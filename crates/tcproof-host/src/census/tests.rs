@@ -1,6 +1,7 @@
 use super::*;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use tcproof_core::census::End;
 
 fn ask() -> Ask {
     Ask { scope: Scope::Pid(std::process::id()), method: None, port: None, top: 10, table: 1_000, processes: false }

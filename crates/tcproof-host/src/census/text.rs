@@ -43,7 +43,8 @@ impl Backend for Text<'_> {
     }
 }
 
-fn walk(root: &Root, place: &Place, tally: &mut Tally) -> Result<(), Absent> {
+/// Counts in a root of which this is the only namespace.
+pub(crate) fn walk(root: &Root, place: &Place, tally: &mut Tally) -> Result<(), Absent> {
     // Where netlink tells of no listeners, the text does: nothing to serve by means either that there is none.
     let mut place = place.clone();
     let by_text = place.listening.is_empty();

@@ -4,6 +4,7 @@
 //! two ends of one, if the time between them can be told.
 
 mod archive;
+mod census;
 mod clock;
 mod kind;
 pub mod netstat;
@@ -25,6 +26,7 @@ use tcproof_core::snapshot::{NetnsId, Snapshot};
 use tcproof_core::{Absent, Interval, Looks, Reading, diagnose, sockets_of_interest};
 
 use archive::{Bounds, Format};
+pub use census::census;
 use clock::Date;
 pub use open::{is_dump, open};
 use snapshot::Place;
@@ -100,9 +102,11 @@ pub struct Judged {
     pub taken: Vec<Taken>,
     /// Why there is no interval, though there are two.
     pub why_alone: Option<String>,
+    /// Whether nothing but the times of their files tells how long it was: whoever copies them may change those.
+    pub is_by_files: bool,
 }
 
-/// Reads an archive and judges it, for the fuzzer: how much is unknown.
+/// Reads an archive, counts and judges it, for the fuzzer: how much is unknown.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -110,11 +114,12 @@ pub fn read_archive(mut bytes: &[u8]) -> Result<usize, Error> {
     let Some(format) = Format::of(bytes) else { return Err(Error::new("archive", "expected tar, tar.gz or tar.xz")) };
     let mut tree = archive::read("archive", format, bytes.by_ref(), Bounds { bytes: 16 << 20, members: 4096 })?;
     let dump = snapshot::dump("archive".into(), &mut tree)?;
+    let _ = census::of(&dump);
     let judged = judge(vec![dump])?;
     Ok(diagnose(&judged.interval).unknown.len())
 }
 
-/// Reads loose texts, as if they were files of one folder, and judges them: for the fuzzer too.
+/// Reads loose texts, as if they were files of one folder, counts and judges them: for the fuzzer too.
 ///
 /// # Errors
 /// What is wrong with them.
@@ -126,7 +131,9 @@ pub fn read_loose(texts: &[&[u8]]) -> Result<Interval, Error> {
             tree.add(&format!("{n}"), tree::Want::Loose(kind), text);
         }
     }
-    let judged = judge(vec![snapshot::dump("texts".into(), &mut tree)?])?;
+    let dump = snapshot::dump("texts".into(), &mut tree)?;
+    let _ = census::of(&dump);
+    let judged = judge(vec![dump])?;
     Ok(judged.interval)
 }
 
@@ -134,29 +141,54 @@ pub fn read_loose(texts: &[&[u8]]) -> Result<Interval, Error> {
 ///
 /// # Errors
 /// They are of two hosts or of two boots, or more than two.
-pub fn judge(mut dumps: Vec<Dump>) -> Result<Judged, Error> {
-    let mut why_alone = None;
-    let mut window = None;
-    if let [a, b] = &dumps[..] {
-        same_host(a, b)?;
-        match between(&a.when, &b.when) {
-            Ok((later, time)) => {
-                window = Some(time);
-                if !later {
-                    dumps.swap(0, 1);
-                }
-            }
-            Err(why) => why_alone = Some(why),
-        }
-    }
-    let taken = dumps.iter().map(Dump::taken).collect();
-    let Some(last) = dumps.pop() else { return Err(Error::new("dump", "expected one")) };
-    let first = dumps.pop();
-    if let Some(third) = dumps.pop() {
-        return Err(Error::new(third.name, "expected at most two dumps: the two ends of an interval"));
-    }
+pub fn judge(dumps: Vec<Dump>) -> Result<Judged, Error> {
+    let Ordered { first, last, window } = Ordered::of(dumps)?;
+    let taken = first.iter().chain([&last]).map(Dump::taken).collect();
+    let (window, why_alone) = match window {
+        Ok(window) => (window, None),
+        Err(why) => (None, Some(why)),
+    };
+    let is_by_files = window.is_some_and(|window| window.is_by_files);
+    let window = window.map(|window| window.time);
     let interval = interval(first.filter(|_| window.is_some()), last, window.unwrap_or_default());
-    Ok(Judged { interval, taken, why_alone })
+    Ok(Judged { interval, taken, why_alone, is_by_files })
+}
+
+/// One dump or two, as they were taken.
+struct Ordered {
+    first: Option<Dump>,
+    last: Dump,
+    /// The time between two, or why it can't be told; then they are as they were named.
+    window: Result<Option<Between>, String>,
+}
+
+/// Between two dumps.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    /// Whether the second is the later one.
+    is_later: bool,
+    time: Duration,
+    /// Told by when their files were written, for want of anything else.
+    is_by_files: bool,
+}
+
+impl Ordered {
+    fn of(mut dumps: Vec<Dump>) -> Result<Self, Error> {
+        let mut window = Ok(None);
+        if let [a, b] = &dumps[..] {
+            same_host(a, b)?;
+            window = between(&a.when, &b.when).map(Some);
+            if let Ok(Some(Between { is_later: false, .. })) = window {
+                dumps.swap(0, 1);
+            }
+        }
+        let Some(last) = dumps.pop() else { return Err(Error::new("dump", "expected one")) };
+        let first = dumps.pop();
+        if let Some(third) = dumps.pop() {
+            return Err(Error::new(third.name, "expected at most two dumps: the two ends of an interval"));
+        }
+        Ok(Self { first, last, window })
+    }
 }
 
 fn same_host(a: &Dump, b: &Dump) -> Result<(), Error> {
@@ -182,17 +214,18 @@ fn same_host(a: &Dump, b: &Dump) -> Result<(), Error> {
 }
 
 /// Whether the second is the later one, and how long after the first.
-fn between(a: &When, b: &When) -> Result<(bool, Duration), String> {
+fn between(a: &When, b: &When) -> Result<Between, String> {
     let dates = a.date.clone().zip(b.date.clone()).filter(|(a, b)| a.zone == b.zone);
     let milliseconds = |time: Duration| i64::try_from(time.as_millis()).ok();
     let both = |a: Option<Duration>, b: Option<Duration>| Some((milliseconds(a?)?, milliseconds(b?)?));
-    let found = both(a.up, b.up)
-        .or_else(|| dates.map(|(a, b)| (a.seconds.saturating_mul(1000), b.seconds.saturating_mul(1000))))
-        .or_else(|| both(a.modified, b.modified));
-    match found {
+    let told = both(a.up, b.up)
+        .or_else(|| dates.map(|(a, b)| (a.seconds.saturating_mul(1000), b.seconds.saturating_mul(1000))));
+    match told.or_else(|| both(a.modified, b.modified)) {
         None => Err("the time between them can't be told: neither has the output of date nor /proc/uptime".into()),
         Some((a, b)) if a == b => Err("they were taken at the same time, as far as they say".into()),
-        Some((a, b)) => Ok((a < b, Duration::from_millis(a.abs_diff(b)))),
+        Some((a, b)) => {
+            Ok(Between { is_later: a < b, time: Duration::from_millis(a.abs_diff(b)), is_by_files: told.is_none() })
+        }
     }
 }
 

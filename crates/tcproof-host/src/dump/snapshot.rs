@@ -9,6 +9,7 @@ use tcproof_core::{Absent, Reading};
 
 use super::kind::{Kind, in_sos};
 use super::open::called;
+use super::sockets::Listings;
 use super::tree::{Text, Tree};
 use super::{Dump, Error, Identity, When, clock, netstat, nstat, shown, sockets};
 use crate::root::Texts;
@@ -23,8 +24,7 @@ pub(super) const HOST: &str = "host";
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) ns: Netns,
-    /// What `ss` printed of its listeners.
-    pub(super) listing: Option<String>,
+    pub(super) listings: Listings,
 }
 
 /// What a dump has of one namespace.
@@ -106,6 +106,12 @@ pub(super) fn dump(name: String, tree: &mut Tree) -> Result<Dump, Error> {
         let what = "expected a sosreport, or the output of ss -peaonmi, nstat -az, netstat -s or sysctl -a, or files of /proc/net, found none of them";
         return Err(Error::new(name, what));
     }
+    let counts = |parts: &Parts| !parts.ss.is_empty() || parts.nstat.is_some() || parts.netstat.is_some();
+    if !parts.values().any(counts) && !texts.keys().any(|name| name.starts_with("proc/net/")) {
+        let what = "expected counters or sockets, such as ss -peaonmi and nstat -az print, found settings only: tcproof lint \
+                    FILE says what is wrong with those";
+        return Err(Error::new(name, what));
+    }
     if let Some(sysctl) = &facts.sysctl {
         settings(&lossy(&sysctl.bytes), &mut texts);
     }
@@ -130,11 +136,44 @@ pub(super) fn dump(name: String, tree: &mut Tree) -> Result<Dump, Error> {
     };
     let mut notes = std::mem::take(&mut tree.notes);
     let root = Root::of_texts(texts);
-    let base = Snapshot { host: system::host(&root), system: system::read(&root, true), ..Snapshot::default() };
+    let mut host_of = system::host(&root);
+    let uname = facts.uname.as_ref().map(|text| lossy(&text.bytes)).unwrap_or_default();
+    let page = page_bytes(&uname, &root.read_lossy("proc/meminfo").unwrap_or_default());
+    host_of.page_bytes = page.unwrap_or(PAGE);
+    if page.is_none() && root.exists("proc/sys/net/ipv4/tcp_mem") {
+        notes.push(format!(
+            "tcp_mem is in pages, of which neither uname -a nor /proc/meminfo tells the size here: {PAGE} bytes are assumed"
+        ));
+    }
+    let base = Snapshot { host: host_of, system: system::read(&root, true), ..Snapshot::default() };
     parts.entry(HOST.into()).or_default();
     let is_sos = tree.is_sos();
     let places = parts.into_iter().map(|(name, parts)| namespace(&root, name, parts, is_sos, &mut notes)).collect();
     Ok(Dump { name, is_sos, host, when, base, places, notes })
+}
+
+/// What most machines have.
+const PAGE: u32 = 4096;
+
+/// The size of a page, by the machine's name and how large its huge pages are.
+fn page_bytes(uname: &str, meminfo: &str) -> Option<u32> {
+    let kib = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    let is = |machine: &str| uname.split_ascii_whitespace().any(|word| word == machine);
+    // Of s390 and x86, which have no other; POWER writes a line for each size that it may have.
+    let has_one = kib("DirectMap4k").is_some() && kib("DirectMap64k").is_none();
+    if has_one || ["x86_64", "i386", "i486", "i586", "i686", "s390x"].into_iter().any(is) {
+        return Some(4096);
+    }
+    // A huge page is what one table of the lowest level leads to: an eighth of a page's bytes, in pages (`PMD_SIZE`).
+    match kib("Hugepagesize") {
+        Some(2_048) if is("aarch64") => Some(4096),
+        Some(32_768) if is("aarch64") => Some(16_384),
+        Some(524_288) if is("aarch64") => Some(65_536),
+        _ => None,
+    }
 }
 
 fn place(kind: Kind, file: &str, text: Text, facts: &mut Facts, parts: &mut Parts) -> bool {
@@ -187,8 +226,8 @@ fn namespace(root: &Root, name: String, parts: Parts, is_sos: bool, notes: &mut 
         let why = "netstat -s shows few of those that are zero: nstat -az or /proc/net/netstat has all";
         overlay(&mut ns, netstat::parse(&lossy(&text.bytes)), false, why);
     }
-    let listing = sockets::read(&mut ns, &parts.ss, root, is_sos, notes);
-    Place { name, ns, listing }
+    let listings = sockets::read(&mut ns, &parts.ss, root, is_sos, notes);
+    Place { name, ns, listings }
 }
 
 /// Adds counters of files that are not there.
@@ -236,4 +275,30 @@ pub(super) fn no_listing(is_sos: bool) -> Absent {
 pub(super) fn without(ns: &mut Netns, why: &Absent) {
     ns.listeners = Reading::Absent(why.clone());
     ns.sockets = Sockets::absent(why);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page_bytes;
+
+    #[test]
+    fn the_size_of_a_page_is_the_machines_that_was_dumped() {
+        let (x86, arm) = ("Linux web-1 6.8.0 #1 SMP x86_64 GNU/Linux", "Linux web-1 6.8.0 #1 SMP aarch64 GNU/Linux");
+        for (uname, meminfo, expected) in [
+            (x86, "", Some(4096)),
+            ("", "MemTotal: 9 kB\nDirectMap4k:    26624 kB\nDirectMap2M: 1 kB\n", Some(4096)),
+            (
+                "Linux p 6.8 #1 SMP ppc64le GNU/Linux",
+                "DirectMap4k: 0 kB\nDirectMap64k: 0 kB\nHugepagesize: 2048 kB\n",
+                None,
+            ),
+            (arm, "Hugepagesize:       2048 kB\n", Some(4096)),
+            (arm, "Hugepagesize:      32768 kB\n", Some(16_384)),
+            (arm, "Hugepagesize:     524288 kB\n", Some(65_536)),
+            (arm, "Hugepagesize:    1048576 kB\n", None),
+            ("", "Hugepagesize: x kB\n", None),
+        ] {
+            assert_eq!(page_bytes(uname, meminfo), expected, "{uname} {meminfo}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tcproof_core::snapshot::{
@@ -17,20 +18,33 @@ use super::ss::{self, Row};
 use super::tree::Text;
 use crate::{Root, procfs};
 
-/// Fills in the listeners and what is known of other sockets; gives back the listing that the owners are in.
+/// Where the sockets of a namespace are told of.
+#[derive(Debug, Default)]
+pub(super) struct Listings {
+    /// What `ss` printed of the listeners, with their owners.
+    pub(super) listening: Option<Arc<str>>,
+    /// What it printed of most connections: the same, or another one.
+    pub(super) connected: Option<Arc<str>>,
+    /// Whether all sockets were asked for, so that those that are not there are none.
+    pub(super) is_whole: bool,
+    /// Without any of it: `/proc/net/tcp` and `tcp6`.
+    pub(super) proc: Option<Root>,
+}
+
+/// Fills in the listeners and what is known of other sockets.
 pub(super) fn read(
     ns: &mut Netns,
     listings: &[(String, Text)],
     root: &Root,
     is_sos: bool,
     notes: &mut Vec<String>,
-) -> Option<String> {
-    let mut best: Option<(bool, usize, String, Vec<Listener>)> = None;
+) -> Listings {
+    let mut best: Option<(bool, usize, Arc<str>, Vec<Listener>)> = None;
     let mut others = 0;
-    let mut all: Option<String> = None;
+    let mut all: Option<((bool, bool, usize), Arc<str>)> = None;
     for (name, text) in listings {
-        let text = String::from_utf8_lossy(&text.bytes).into_owned();
-        let (listeners, open, skipped) = listeners(&text);
+        let text: Arc<str> = String::from_utf8_lossy(&text.bytes).into();
+        let Found { listeners, open, is_detailed, skipped } = listeners(&text);
         if let Some((line, expected)) = skipped.first {
             let rows = skipped.rows;
             notes.push(format!(
@@ -38,8 +52,10 @@ pub(super) fn read(
                 shown(name.as_bytes())
             ));
         }
-        if open > 0 && all.is_none() {
-            all = Some(text.clone());
+        // Without -a there are none in TIME_WAIT.
+        let rank = (!listeners.is_empty() || is_whole(name), is_detailed, open);
+        if open > 0 && all.as_ref().is_none_or(|(most, _)| *most < rank) {
+            all = Some((rank, Arc::clone(&text)));
         }
         others += usize::from(!listeners.is_empty());
         let with_drops = listeners.iter().any(|listener| listener.drops.value().is_some());
@@ -53,40 +69,52 @@ pub(super) fn read(
     }
     let Some((_, _, text, listeners)) = best else {
         without(ns, &no_listing(is_sos));
-        proc_tcp(ns, root);
-        return None;
+        return Listings { proc: proc_tcp(ns, root), ..Listings::default() };
     };
     let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.local.port).collect();
     ports.sort_unstable();
     ports.dedup();
-    let asked_for_all = listings.iter().any(|(name, _)| name.contains("ss_-peaonmi"));
-    ns.listeners = match listeners.is_empty() && !asked_for_all {
+    let is_whole = listings.iter().any(|(name, _)| is_whole(name));
+    ns.listeners = match listeners.is_empty() && !is_whole {
         true => absent("listening sockets", "none is in this listing: ss -l, or -a, shows them"),
         false => Reading::Present(listeners),
     };
-    ns.sockets = match all.as_ref().or(asked_for_all.then_some(&text)) {
+    let connected = all.map(|(_, all)| all);
+    ns.sockets = match connected.as_ref().or(is_whole.then_some(&text)) {
         Some(all) => connections(all, ns, &ports),
         None => Sockets::absent(&Absent::Failed {
             what: "connections".into(),
             error: "only listening sockets are in this listing: ss -a shows all".into(),
         }),
     };
-    Some(text)
+    Listings { listening: Some(text), connected, is_whole, proc: None }
 }
 
-/// The listeners, how many other sockets there are, and what was not read.
-fn listeners(text: &str) -> (Vec<Listener>, usize, ss::Skipped) {
-    let (mut found, mut mptcp, mut open) = (Vec::new(), Vec::new(), 0_usize);
-    let mut alike: BTreeMap<(Endpoint, u32), u32> = BTreeMap::new();
+/// Whether a sosreport's command lists all sockets, also where there are none.
+fn is_whole(name: &str) -> bool {
+    name.contains("ss_-peaonmi")
+}
+
+/// What a listing has.
+struct Found {
+    listeners: Vec<Listener>,
+    /// Other sockets.
+    open: usize,
+    /// Whether inodes are told of those.
+    is_detailed: bool,
+    skipped: ss::Skipped,
+}
+
+fn listeners(text: &str) -> Found {
+    let (mut found, mut mptcp, mut open, mut is_detailed) = (Vec::new(), Vec::new(), 0_usize, false);
+    let mut cookies = Cookies::default();
     let skipped = ss::rows(text, &mut |row| match row.state {
         State::Listen if row.is_mptcp => mptcp.push((row.local, row.inode.unwrap_or(0), row.uid)),
-        State::Listen => {
-            let device = device(row.device);
-            let nth = alike.entry((row.local, device)).or_default();
-            *nth += 1;
-            found.push(listener(row, device, *nth));
+        State::Listen => found.push(listener(row, cookies.of(row))),
+        _ => {
+            open += 1;
+            is_detailed |= row.inode.is_some();
         }
-        _ => open += 1,
     });
     for listener in &mut found {
         let same = mptcp
@@ -96,15 +124,31 @@ fn listeners(text: &str) -> (Vec<Listener>, usize, ss::Skipped) {
             (listener.protocol, listener.inode, listener.uid) = (Protocol::Mptcp, *inode, *uid);
         }
     }
-    (found, open, skipped)
+    Found { listeners: found, open, is_detailed, skipped }
 }
 
-fn listener(row: &Row<'_>, device: u32, nth: u32) -> Listener {
+/// Cookies of listeners, or what stands for them in a listing that has none.
+#[derive(Default)]
+pub(super) struct Cookies {
+    alike: BTreeMap<(Endpoint, u32), u32>,
+}
+
+impl Cookies {
+    /// Of the next row.
+    pub(super) fn of(&mut self, row: &Row<'_>) -> u64 {
+        let device = device(row.device);
+        let nth = self.alike.entry((row.local, device)).or_default();
+        *nth += 1;
+        row.cookie.unwrap_or_else(|| identity(&(row.local, device, *nth)))
+    }
+}
+
+fn listener(row: &Row<'_>, cookie: u64) -> Listener {
     Listener {
         local: row.local,
-        device,
+        device: device(row.device),
         protocol: Protocol::Tcp,
-        cookie: row.cookie.unwrap_or_else(|| identity(&(row.local, device, nth))),
+        cookie,
         inode: row.inode.unwrap_or(0),
         uid: row.uid,
         queue: row.recv_q,
@@ -224,7 +268,8 @@ impl<'a> Fold<'a> {
 }
 
 /// Without `ss`: the sockets are in `/proc/net/tcp`, but not how long a queue may be, nor for how long they have been idle.
-fn proc_tcp(ns: &mut Netns, root: &Root) {
+/// Gives back where those files are.
+fn proc_tcp(ns: &mut Netns, root: &Root) -> Option<Root> {
     let mut found = Vec::new();
     for file in ["proc/net/tcp", "proc/net/tcp6"] {
         let mut lines = procfs::tcp::Lines::new(file);
@@ -233,7 +278,7 @@ fn proc_tcp(ns: &mut Netns, root: &Root) {
             Ok(()) => {}
             // Without IPv6 there is none.
             Err(_) if file.ends_with('6') => {}
-            Err(_) => return,
+            Err(_) => return None,
         }
     }
     let state = |number: u8| State::of_number(number);
@@ -251,6 +296,7 @@ fn proc_tcp(ns: &mut Netns, root: &Root) {
         fold.add(&row);
     }
     ns.sockets = fold.finish();
+    Some(root.clone())
 }
 
 /// Folds the listeners of a dump into what is known of them. `of_two` tells that there is an interval, and `later` the time of
@@ -274,7 +320,7 @@ pub(super) fn look(place: &Place, known: &mut BTreeMap<u64, ListenerWatch>, of_t
 
 /// Adds who holds these sockets.
 pub(super) fn owners(place: &Place, wanted: &BTreeSet<Inode>, snapshot: &mut Snapshot) {
-    let Some(text) = place.listing.as_ref().filter(|_| !wanted.is_empty()) else { return };
+    let Some(text) = place.listings.listening.as_ref().filter(|_| !wanted.is_empty()) else { return };
     ss::rows(text, &mut |row| {
         let Some(inode) = row.inode.filter(|inode| *inode != 0 && wanted.contains(inode)) else { return };
         let mut pids: Vec<u32> = row.users().map(|(_, pid)| pid).collect();

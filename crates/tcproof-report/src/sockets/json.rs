@@ -167,7 +167,9 @@ struct ProcessView<'a> {
 
 #[derive(Serialize)]
 struct CgroupView<'a> {
-    id: u64,
+    /// Left out where only the path is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a String>,
     states: Counts,
@@ -250,7 +252,11 @@ impl<'a> View<'a> {
             processes_left_out: census.holders.map_or(0, |_| left(counted, census.processes.of)),
             processes_counted_by: census.holders,
             cgroups: cgroups
-                .map(|row| CgroupView { id: row.id, path: row.path.as_ref(), states: row.states })
+                .map(|row| CgroupView {
+                    id: Some(row.id).filter(|id| *id != 0),
+                    path: row.path.as_ref(),
+                    states: row.states,
+                })
                 .collect(),
             cgroups_left_out: left(census.cgroups.rows.len(), census.cgroups.of),
             truncated: census

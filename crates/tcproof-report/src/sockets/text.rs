@@ -62,6 +62,7 @@ impl<'a> Tables<'a> {
         let took = census.elapsed.as_secs_f64() * 1000.0;
         let because = &census.because;
         let how = match is_counted {
+            true if census.method == Method::Listing => format!("counted in what ss listed: {because}"),
             true => format!("counted by {} in {took:.1}\u{a0}ms: {because}", census.method),
             false if census.method == Method::Recording => format!("not counted one by one: {because}"),
             false => "nothing could be counted; why is said below".into(),
@@ -116,8 +117,12 @@ impl<'a> Tables<'a> {
             } else {
                 format!("said {} before and {} after", thousands(before), thousands(after))
             };
+            let counted = match self.census.method {
+                Method::Listing => "the listing of another moment has",
+                _ => "the walk met",
+            };
             let text =
-                format!("{name}: sockstat {} {said}, the walk met {}", difference.value, thousands(difference.counted));
+                format!("{name}: sockstat {} {said}, {counted} {}", difference.value, thousands(difference.counted));
             self.screen.row(&[Cell::new(Role::Near, "DIFFERS", MARGIN)], Role::Plain, &text);
         }
     }

@@ -217,10 +217,11 @@ pub(crate) struct SocketsArgs {
     pub(crate) table: u32,
     #[command(flatten)]
     pub(crate) root: RootArgs,
-    /// Show what a recording (tcproof record) knows at its end, or then (--at): not every socket
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "by", "backend", "table", "root"])]
-    pub(crate) from: Option<PathBuf>,
-    /// With --from: when, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
+    /// Count what ss -peaonmi printed, or a sosreport or folder that has it; or show what a recording (tcproof record) knows at
+    /// its end, or then (--at): not every socket
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "backend", "root"])]
+    pub(crate) from: Vec<PathBuf>,
+    /// With --from a recording: when, such as -3m (before the recording's end) or 2026-12-01T14:05:00Z
     #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, value_parser = at)]
     pub(crate) at: Option<At>,
     /// Exit with 3 when something could not be seen or was not counted exactly

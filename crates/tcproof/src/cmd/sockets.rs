@@ -1,19 +1,24 @@
 //! `tcproof sockets`: count, print; with `--watch`, again and again.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::thread::sleep;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tcproof_core::census::{self, Census, Method};
 use tcproof_host::census::{Ask, census};
 use tcproof_host::{Root, allow_many_files};
 use tcproof_report::{record, sockets};
 
-use super::{Exit, print_to_reader, recording, stop_flag, style};
-use crate::cli::{BackendChoice, By, OutputArgs, SocketsArgs};
+use super::source::{self, Source};
+use super::{Exit, dump, print_to_reader, recording, shown, stop_flag, style};
+use crate::cli::{BackendChoice, By, Cli, OutputArgs, SocketsArgs};
 use crate::ebpf::Ebpf;
 use crate::privileges;
 
@@ -22,41 +27,30 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs it.
 pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    if let Some(file) = &args.from {
-        return recorded(file, args, output);
+    match Source::of(&args.from, args.at, &args.netns)? {
+        Some(Source::Recording(file)) => return recorded(file, args, output),
+        Some(Source::Dumps(files)) => return listed(files, args, output),
+        Some(Source::Saved(file)) => return Err(source::nothing(file)),
+        None => {}
     }
     allow_many_files();
     let root = Root::with_proc(&args.root.dir)?;
-    let ask = Ask {
-        scope: args.netns.clone(),
-        method: match args.backend {
-            BackendChoice::Auto => None,
-            BackendChoice::Netlink => Some(Method::Netlink),
-            BackendChoice::Bpf => Some(Method::Bpf),
-            BackendChoice::Proc => Some(Method::Proc),
-        },
-        port: args.port,
-        top: args.top as usize,
-        table: args.table as usize,
-        processes: args.by == Some(By::Process),
-    };
-    let ebpf = Ebpf::default();
+    let ask = ask(args);
     let Some(every) = args.watch else {
-        let census = census(&root, &ask, &ebpf)?;
+        let census = census(&root, &ask, &Ebpf::default())?;
         privileges::drop_all()?;
         print_to_reader(&rendered(&census, args, output))?;
         return Ok(exit(&census, args.strict).into());
     };
     let told_to_end = stop_flag()?;
-    // One that counts more sockets may want another backend, and by then it can't be loaded any more. What is left is for the
-    // namespaces and processes of each round: there may be new ones.
-    let walk = root.is_live() && matches!(args.backend, BackendChoice::Auto | BackendChoice::Bpf);
-    ebpf.load(walk, root.is_live() && ask.processes)?;
+    let counter = Counter::start(root, ask)?;
+    // What is left to do here needs none.
+    privileges::drop_all()?;
     let in_place = !output.json() && std::io::stdout().is_terminal();
     let mut first = true;
     loop {
         let begun = Instant::now();
-        let census = census(&root, &ask, &ebpf)?;
+        let census = counter.count()?;
         let mut text = rendered(&census, args, output);
         if in_place {
             text = repainted(&text, terminal_rows());
@@ -76,8 +70,79 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
     }
 }
 
+/// Counts again and again on a thread of its own, which keeps what finding namespaces and owners needs: there may be new ones
+/// in each round.
+struct Counter {
+    ask: SyncSender<()>,
+    counted: Receiver<anyhow::Result<Census>>,
+}
+
+impl Counter {
+    fn start(root: Root, ask: Ask) -> anyhow::Result<Self> {
+        let (asking, asked) = sync_channel(0);
+        let (counting, counted) = sync_channel(0);
+        let count = move || {
+            let ebpf = Ebpf::default();
+            // One that counts more sockets may want another backend, and by then it can't be loaded any more.
+            let walk = root.is_live() && matches!(ask.method, None | Some(Method::Bpf));
+            let loaded = ebpf.load(walk, root.is_live() && ask.processes);
+            if let Err(why) = loaded {
+                let _ = counting.send(Err(why));
+                return;
+            }
+            while asked.recv().is_ok() && counting.send(census(&root, &ask, &ebpf).map_err(Into::into)).is_ok() {}
+        };
+        thread::Builder::new().name("count".into()).spawn(count).context("starting a thread")?;
+        Ok(Self { ask: asking, counted })
+    }
+
+    fn count(&self) -> anyhow::Result<Census> {
+        // Where that can't be sent it has ended, and has said why.
+        let _ = self.ask.send(());
+        self.counted.recv().context("counting ended")?
+    }
+}
+
+fn ask(args: &SocketsArgs) -> Ask {
+    Ask {
+        scope: args.netns.clone(),
+        method: match args.backend {
+            BackendChoice::Auto => None,
+            BackendChoice::Netlink => Some(Method::Netlink),
+            BackendChoice::Bpf => Some(Method::Bpf),
+            BackendChoice::Proc => Some(Method::Proc),
+        },
+        port: args.port,
+        top: args.top as usize,
+        table: args.table as usize,
+        processes: args.by == Some(By::Process),
+    }
+}
+
+/// What others listed.
+fn listed(files: &[PathBuf], args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    let (census, said) = dump::count(files, &ask(args))?;
+    privileges::drop_all()?;
+    let text = match output.json() {
+        true => {
+            say!("tcproof: {said}");
+            sockets::json(&census)
+        }
+        false => {
+            let style = style(output, args.verbose, false);
+            record::line(&said, &style) + &sockets::text(&census, &style)
+        }
+    };
+    print_to_reader(&text)?;
+    Ok(exit(&census, args.strict).into())
+}
+
 /// What a recording knows, which is never all.
 fn recorded(file: &Path, args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    if args.by.is_some() {
+        let what = format!("{}: --by is for what lists every socket, and a recording does not", shown(file));
+        Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
     // The record that ends then.
     let recording::Recorded { interval, place } = recording::read(file, args.at, LOOK, &args.netns)?;
     privileges::drop_all()?;

@@ -1,4 +1,5 @@
 //! Whole dumps: those that real tools made, and hostile ones.
 
 mod archives;
+mod census;
 mod real;
