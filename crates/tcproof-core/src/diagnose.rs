@@ -191,6 +191,7 @@ const ORDINARY: &[&str] = &[
     "Tcp.InSegs",
     "Tcp.PassiveOpens",
     "TcpExt.DelayedACKLost",
+    "TcpExt.EmbryonicRsts",
     "TcpExt.TCPFastOpenPassive",
     "TcpExt.TCPMTUPSuccess",
     "TcpExt.TCPOFOQueue",
