@@ -92,6 +92,7 @@ pub(super) static COUNTERS: &[Counter] = &[
     },
     Counter {
         name: "TcpExt.EmbryonicRsts",
+        is_ordinary: true,
         counts: "Half-open requests ended by a RST or by a SYN that does not fit; also a full accept queue with \
                  tcp_abort_on_overflow = 1.",
         counted_by: &["net/ipv4/tcp_minisocks.c:tcp_check_req"],
