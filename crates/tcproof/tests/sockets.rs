@@ -2,11 +2,12 @@
 //!
 //! Needs root; says `SKIP` without.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -410,31 +411,93 @@ fn owners_of_destinations_are_found_by_each_backend() {
     }
 }
 
+/// A watch that prints, and what it prints.
+struct Watch {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { child, lines }
+    }
+
+    fn screens(&mut self, wanted: usize) {
+        let mut screens = 0;
+        while screens < wanted {
+            let line = self.lines.next().expect("it goes on").expect("text");
+            assert!(!line.contains('\x1b'), "{line:?}");
+            screens += usize::from(line.starts_with("counted by"));
+        }
+    }
+
+    fn tell(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    fn ends(mut self) {
+        // The rest is read, so that it does not wait for room in the pipe; there is little of it.
+        let mut screens = 0;
+        for line in self.lines.by_ref() {
+            screens += usize::from(line.expect("text").starts_with("counted by"));
+            assert!(screens < 10, "it goes on");
+        }
+        assert_eq!(self.child.wait().expect("its end").code(), Some(0));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_watch_repeats_until_it_is_told_to_end() {
-    let mut command = tcproof(&["--watch", "100ms", "--netns", &std::process::id().to_string()]);
-    let mut child = command.spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let mut screens = 0;
-    while screens < 3 {
-        let line = lines.next().expect("it goes on").expect("text");
-        assert!(!line.contains('\x1b'), "{line:?}");
-        screens += usize::from(line.starts_with("counted by"));
-    }
-    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
-    // The rest is read, so that it does not wait for room in the pipe.
-    lines.for_each(drop);
-    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    let arguments = ["--watch", "100ms", "--netns", &std::process::id().to_string()];
+    let mut watch = Watch::start(tcproof(&arguments));
+    watch.screens(3);
+    watch.tell(Signal::INT);
+    watch.ends();
+
+    // Under nohup it outlives its terminal.
+    let mut nohup = Command::new("nohup");
+    nohup.arg(TCPROOF).arg("sockets").args(arguments).stderr(Stdio::null());
+    let mut watch = Watch::start(nohup);
+    watch.screens(1);
+    watch.tell(Signal::HUP);
+    watch.screens(3);
+    watch.tell(Signal::TERM);
+    watch.ends();
 
     // Nobody reads any more.
-    let mut child =
-        tcproof(&["--watch", "100ms", "--netns", &std::process::id().to_string()]).spawn().expect("it starts");
+    let mut child = tcproof(&arguments).spawn().expect("it starts");
     drop(child.stdout.take());
     let start = Instant::now();
     while child.try_wait().expect("a child").is_none() {
         assert!(start.elapsed() < PATIENCE, "it goes on for nobody");
         sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_watch_ends_though_each_count_takes_longer_than_its_time() {
+    let root = tempfile::tempdir().expect("a folder");
+    let net = root.path().join("proc/net");
+    fs::create_dir_all(&net).expect("folders");
+    let mut text = String::from("  sl  local_address rem_address   st\n");
+    for n in 0..60_000_u32 {
+        writeln!(text, "{n:4}: 0100007F:{:04X} 0100007F:1F40 01 0:0 0:0 0 0 0 {n}", n % 60_000 + 1).expect("memory");
+    }
+    fs::write(net.join("tcp"), text).expect("a file");
+    let root = root.path().to_str().expect("UTF-8");
+    let mut watch = Watch::start(tcproof(&["--watch", "100ms", "--root", root]));
+    watch.screens(2);
+    watch.tell(Signal::INT);
+    watch.ends();
 }
 
 #[test]

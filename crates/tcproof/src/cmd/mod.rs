@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tcproof_report::{Style, sanitize};
 
 use crate::cli::{Color, OutputArgs};
@@ -84,10 +85,22 @@ pub(crate) fn print_to_reader(text: &str) -> anyhow::Result<bool> {
 /// Set when somebody wants it to stop.
 pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Under nohup(1) it is to outlive the terminal. A shell that starts it with `&` has SIGINT ignored too, and that means
+        // the terminal's only: who sends one wants it to stop.
+        if signal == SIGHUP && is_ignored(signal) {
+            continue;
+        }
         signal_hook::flag::register(signal, Arc::clone(&flag)).context("waiting for signals")?;
     }
     Ok(flag)
+}
+
+/// Whether this process was started so.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// How to lay text out here: the terminal's width, its colours, its letters.

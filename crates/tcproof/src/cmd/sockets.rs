@@ -61,11 +61,17 @@ pub(crate) fn run(args: &SocketsArgs, output: &OutputArgs) -> anyhow::Result<Exi
         if !print_to_reader(&text)? {
             return Ok(Exit::Done.into());
         }
-        while begun.elapsed() < every {
+        // Where there are millions one count may take longer than that: half of the time is left to others.
+        let next = every.max(begun.elapsed() * 2);
+        loop {
             if told_to_end.load(Ordering::Relaxed) {
                 return Ok(exit(&census, args.strict).into());
             }
-            sleep(LOOK.min(every.saturating_sub(begun.elapsed())));
+            let left = next.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            sleep(LOOK.min(left));
         }
     }
 }
