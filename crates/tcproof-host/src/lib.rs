@@ -27,6 +27,7 @@ pub mod settings;
 pub mod states;
 mod sysfs;
 mod system;
+mod watch;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use tcproof_core::snapshot::Listener;
-use tcproof_core::{ListenerWatch, Reading};
+use tcproof_core::limits::LOOKS;
+use tcproof_core::snapshot::{FlowSample, Listener};
+use tcproof_core::{FlowWatch, Interval, ListenerWatch, NetnsChange, Reading};
 
 /// Looks of a window, while nothing moves, are at least so many …
 const AT_LEAST: u32 = 10;
@@ -21,6 +22,13 @@ const REST_OF_CHOICE: u32 = 5_000;
 const CHOOSE_EVERY: Duration = Duration::from_secs(60);
 /// After the last thing that moved, looks stay close for so many windows.
 const HOLD: u32 = 2;
+/// While nothing at all moves, looks are this far apart, or as often as a flow needs them to be judged: waking up is most of
+/// what a look costs then.
+const AT_REST: Duration = Duration::from_millis(3_000);
+/// New namespaces, and processes, are looked for once in so many windows, and at least this often.
+const FIND: (u32, Duration) = (5, Duration::from_secs(5));
+/// Known processes are asked for their namespace and control group again after this long: few ever change them.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is due so soon is done at once, so that the thread wakes up once and not twice.
 pub(crate) const SOON: Duration = Duration::from_millis(50);
@@ -48,6 +56,34 @@ pub(crate) fn between_looks(window: Duration, cost: Duration) -> Duration {
     (cost * REST).max(SELDOM.min(window / AT_LEAST)).min(window / 2)
 }
 
+/// Time between two looks in a window after one in which nothing moved.
+pub(crate) fn at_rest(window: Duration, sample_every: Duration) -> Duration {
+    AT_REST.min(window / LOOKS as u32).max(sample_every)
+}
+
+/// Whether nothing moved in a window: fewer connections came than seconds passed, which can't fill a queue unseen, and no
+/// flow that is watched did anything.
+pub(crate) fn is_at_rest(interval: &Interval) -> bool {
+    let is_quiet = |ns: NetnsChange<'_>| {
+        let opened = ns.counter("Tcp.PassiveOpens");
+        opened.value().is_some_and(|opened| (*opened as f64) < interval.seconds())
+    };
+    let mut watched = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
+    interval.namespaces().all(is_quiet) && !watched.any(is_moving)
+}
+
+/// Whether a flow does something, or would: bytes wait to be sent or read.
+pub(crate) fn is_moving(watch: &FlowWatch) -> bool {
+    let done = |sample: &FlowSample| (sample.bytes_acked, sample.bytes_received, sample.data_segs_out);
+    let last = watch.last();
+    last.wqueue > 0 || last.rqueue > 0 || watch.samples.iter().any(|sample| done(sample) != done(&last))
+}
+
+/// Time between two searches for namespaces.
+pub(crate) fn between_finds(window: Duration) -> Duration {
+    window.saturating_mul(FIND.0).min(FIND.1)
+}
+
 /// Time between two choices of flows, the last of which took `cost`: so many whole windows, since flows that are chosen in the
 /// midst of one are looked at too seldom to be judged.
 pub(crate) fn between_choices(window: Duration, cost: Duration) -> Duration {
@@ -67,8 +103,10 @@ pub(crate) fn moved(known: Option<&ListenerWatch>, now: &Listener) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
-    use tcproof_core::snapshot::{Endpoint, Protocol};
+    use tcproof_core::snapshot::{Endpoint, Flow, Netns, NetnsId, Protocol, Snapshot};
+    use tcproof_core::{Flows, Looks};
 
     const WINDOW: Duration = Duration::from_secs(15);
 
@@ -120,6 +158,62 @@ mod tests {
         patience.lose(Duration::from_secs(20), WINDOW);
         assert!(patience.is_lost(Duration::from_secs(49)) && !patience.is_lost(Duration::from_secs(50)));
         patience.lose(Duration::MAX, Duration::MAX);
+    }
+
+    #[test]
+    fn at_rest_a_window_has_as_many_looks_as_a_flow_is_judged_by() {
+        let millis = Duration::from_millis;
+        for (window, sample_every, between) in [
+            (WINDOW, millis(1_500), millis(3_000)),
+            (millis(1_000), millis(500), millis(500)),
+            (millis(200), millis(100), millis(100)),
+            (Duration::from_secs(3_600), millis(5_000), millis(5_000)),
+        ] {
+            assert_eq!(at_rest(window, sample_every), between, "{window:?}");
+        }
+        assert_eq!(between_finds(WINDOW), Duration::from_secs(5));
+        assert_eq!(between_finds(millis(200)), millis(1_000));
+    }
+
+    /// A window of one namespace, in which so many connections came and a flow did this.
+    fn interval(opened: Option<u64>, samples: [FlowSample; 2]) -> Interval {
+        let end = |at, passive: Option<u64>| {
+            let counters = passive.map(|passive| ("Tcp.PassiveOpens".into(), passive)).into_iter().collect();
+            let namespaces = BTreeMap::from([(NetnsId(1), Netns { counters, ..Netns::default() })]);
+            Snapshot { at, namespaces, ..Snapshot::default() }
+        };
+        let here = Endpoint::new(Ipv4Addr::LOCALHOST.into(), 80);
+        let flow = Flow {
+            local: here,
+            remote: here,
+            cookie: 1,
+            inode: 1,
+            cgroup_id: None,
+            protocol: Protocol::Tcp,
+            congestion: String::new(),
+        };
+        let watched = vec![FlowWatch { flow, samples: samples.into(), gone: false }];
+        let flows = Reading::Present(Flows { watched, ..Flows::default() });
+        let looks = Looks { flows: BTreeMap::from([(NetnsId(1), flows)]), ..Looks::default() };
+        Interval { before: end(Duration::ZERO, Some(0)), after: end(WINDOW, opened), looks, ..Interval::default() }
+    }
+
+    #[test]
+    fn at_rest_is_who_takes_few_connections_and_moves_no_flow() {
+        let idle = FlowSample { bytes_acked: 7, ..FlowSample::default() };
+        assert!(is_at_rest(&interval(Some(14), [idle; 2])));
+        assert!(!is_at_rest(&interval(Some(15), [idle; 2])));
+        // What can't be read may be anything.
+        assert!(!is_at_rest(&interval(None, [idle; 2])));
+        for moving in [
+            FlowSample { bytes_acked: 8, ..idle },
+            FlowSample { bytes_received: 1, ..idle },
+            FlowSample { data_segs_out: 1, ..idle },
+            FlowSample { wqueue: 1, ..idle },
+            FlowSample { rqueue: 1, ..idle },
+        ] {
+            assert!(!is_at_rest(&interval(Some(0), [idle, moving])), "{moving:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::kind::{Kind, in_sos};
 use super::open::called;
 use super::tree::{Text, Tree};
 use super::{Dump, Error, Identity, When, clock, netstat, nstat, shown, sockets};
+use crate::path::Threads;
 use crate::root::Texts;
 use crate::settings::swapped;
 use crate::{Root, namespace, system};
@@ -130,7 +131,11 @@ pub(super) fn dump(name: String, tree: &mut Tree) -> Result<Dump, Error> {
     };
     let mut notes = std::mem::take(&mut tree.notes);
     let root = Root::of_texts(texts);
-    let base = Snapshot { host: system::host(&root), system: system::read(&root, true), ..Snapshot::default() };
+    let base = Snapshot {
+        host: system::host(&root),
+        system: system::read(&root, true, &mut Threads::default()),
+        ..Snapshot::default()
+    };
     parts.entry(HOST.into()).or_default();
     let is_sos = tree.is_sos();
     let places = parts.into_iter().map(|(name, parts)| namespace(&root, name, parts, is_sos, &mut notes)).collect();
