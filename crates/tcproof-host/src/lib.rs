@@ -4,6 +4,7 @@
 pub mod census;
 mod cgroup;
 mod cgroup_memory;
+mod close_wait;
 mod cookie;
 pub mod diag;
 pub mod doctor;

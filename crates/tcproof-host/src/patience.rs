@@ -18,6 +18,10 @@ const SELDOM: Duration = Duration::from_millis(1_500);
 const REST: u32 = 1_000;
 /// Likewise after flows were chosen, which takes 10 ms where there are 10 000: 0.02 % of a CPU.
 const REST_OF_CHOICE: u32 = 5_000;
+/// Likewise after connections in CLOSE_WAIT were looked at: 0.02 % of a CPU, and 0.2 % where there are many of one service.
+/// But no two looks are further apart than that.
+const REST_OF_WALK: (u32, u32) = (5_000, 500);
+const WALK_EVERY: Duration = Duration::from_secs(300);
 /// In long windows they are chosen this often.
 const CHOOSE_EVERY: Duration = Duration::from_secs(60);
 /// After the last thing that moved, looks stay close for so many windows.
@@ -54,6 +58,12 @@ impl Patience {
 /// Time between two patient looks, the last of which took `cost`.
 pub(crate) fn between_looks(window: Duration, cost: Duration) -> Duration {
     (cost * REST).max(SELDOM.min(window / AT_LEAST)).min(window / 2)
+}
+
+/// Time between two walks of all connections, which cost so much.
+pub(crate) fn between_walks(cost: Duration, is_pile: bool) -> Duration {
+    let (rest, rest_of_pile) = REST_OF_WALK;
+    (cost * if is_pile { rest_of_pile } else { rest }).min(WALK_EVERY)
 }
 
 /// Time between two looks in a window after one in which nothing moved.
@@ -228,6 +238,19 @@ mod tests {
             (seconds(3_600), millis(1), seconds(60)),
         ] {
             assert_eq!(between_choices(window, cost), between, "{window:?} {cost:?}");
+        }
+    }
+
+    #[test]
+    fn walks_of_all_connections_are_paid_for_but_never_five_minutes_apart() {
+        let millis = Duration::from_millis;
+        for (cost, is_pile, between) in [
+            (millis(2), false, millis(10_000)),
+            (millis(2), true, millis(1_000)),
+            (millis(131), false, Duration::from_secs(300)),
+            (millis(131), true, millis(65_500)),
+        ] {
+            assert_eq!(between_walks(cost, is_pile), between, "{cost:?}");
         }
     }
 

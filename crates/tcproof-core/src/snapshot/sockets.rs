@@ -103,6 +103,9 @@ pub struct Sockets {
     pub half_open: Reading<BTreeMap<Endpoint, u32>>,
     /// Connections whose peer has closed and whose application has not, by service.
     pub close_wait: Reading<BTreeMap<Service, CloseWait>>,
+    /// When those were looked at, where that was before the snapshot: a patient watch looks seldom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_wait_at: Option<Duration>,
     /// Connections waiting for their peer's FIN.
     pub fin_wait2: Reading<FinWait2>,
     /// Use of the ephemeral ports.
@@ -121,6 +124,7 @@ impl Sockets {
         Self {
             half_open: Reading::Absent(why.clone()),
             close_wait: Reading::Absent(why.clone()),
+            close_wait_at: None,
             fin_wait2: Reading::Absent(why.clone()),
             ports: Reading::Absent(why.clone()),
         }

@@ -12,9 +12,12 @@ use tcproof_core::limits::SocketSet;
 use tcproof_core::snapshot::{Inode, NetnsId, Pid, Snapshot, Unseen};
 use tcproof_core::{Absent, Interval, Looks, NetnsChange};
 
+use crate::close_wait::Walks;
 use crate::path::{self, Threads};
 use crate::place::Place;
 use crate::{Error, Options, Root, Scope, cgroup_memory, flows, netns, patience, process, system};
+
+pub(crate) use looks::cpu_time;
 
 /// Shortest time between two looks at the flows.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_millis(100);
@@ -65,6 +68,7 @@ pub(crate) struct Watch {
     pub(crate) stop: Option<Arc<AtomicBool>>,
     /// When flows may be chosen again: what that costs is spread over windows, however short they are.
     next_choice: Duration,
+    walks: Walks,
     known: Known,
 }
 
@@ -84,6 +88,7 @@ impl Watch {
             is_at_rest: false,
             stop: None,
             next_choice: start.now(),
+            walks: Walks::default(),
             known: Known::default(),
         })
     }
@@ -143,6 +148,7 @@ impl Watch {
             }),
         };
         let places = self.places.iter().map(|place| (place.target.id, &*place.target.pids));
+        self.walks.pay(snapshot.at);
         snapshot.system.cgroups = cgroup_memory::read(&self.root, places, &mut self.known.groups);
         if !refused.is_empty() {
             // Each window says so, and tries again.
@@ -157,6 +163,7 @@ impl Watch {
     /// Enters every place and reads it. Returns those that could not be entered.
     fn visit(&mut self, snapshot: &mut Snapshot, looks: &mut Looks, before: Option<&Snapshot>) -> Vec<Unseen> {
         let (root, threads) = (&self.root, &mut self.known.threads);
+        self.walks.is_patient = self.is_patient;
         let mut refused = Vec::new();
         snapshot.system = system::read(root, netns::is_initial(root), threads);
         let mut to_ask = path::ASKED;
@@ -168,7 +175,8 @@ impl Watch {
             let id = place.target.id;
             let looks = looks.listeners.entry(id).or_default();
             let ns_before = before.and_then(|before| before.namespaces.get(&id));
-            let mut ns = place.visit(root, self.start.now(), looks, (&snapshot.system, self.ports), ns_before);
+            let mut ns =
+                place.visit(root, self.start.now(), looks, (&snapshot.system, self.ports), &mut self.walks, ns_before);
             ns.links = path::links(root, place.target.own, ns_before, &mut to_ask).into();
             if !place.target.own && netns::is_initial(root) {
                 snapshot.system = system::read(root, true, threads);
@@ -179,6 +187,17 @@ impl Watch {
             snapshot.namespaces.insert(id, ns);
         }
         refused
+    }
+
+    /// Has both ends show what was looked at last, where that was before.
+    pub(crate) fn show_looks(&self, interval: &mut Interval) {
+        for place in &self.places {
+            let id = place.target.id;
+            let ends = (interval.before.namespaces.get_mut(&id), interval.after.namespaces.get(&id));
+            if let (Some(before), Some(after)) = ends {
+                place.close_wait.show(before, after);
+            }
+        }
     }
 
     /// Learns from a window how closely to look at the next ones.
