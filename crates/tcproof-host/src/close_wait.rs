@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tcproof_core::limits::close_wait_worth_a_look;
-use tcproof_core::snapshot::Netns;
+use tcproof_core::snapshot::{CloseWaitBefore, Sockets};
 use tcproof_core::{Absent, Reading};
 
 use crate::namespace::CloseWaits;
@@ -14,15 +14,9 @@ use crate::watch::cpu_time;
 /// The looks at one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct CloseWaitLooks {
-    last: Option<Look>,
+    last: Option<CloseWaitBefore>,
     /// The one before.
-    first: Option<Look>,
-}
-
-#[derive(Clone, Debug)]
-struct Look {
-    at: Duration,
-    found: Reading<CloseWaits>,
+    first: Option<CloseWaitBefore>,
 }
 
 /// What the looks of a whole snapshot cost, and when the next ones are due.
@@ -47,36 +41,34 @@ impl Walks {
 }
 
 impl CloseWaitLooks {
-    /// Looks, where that is due, or two looks are still to be had; else returns what was found last, and when.
+    /// Looks, where that is due, or two looks are still to be had; else `sockets` has what was found last.
     pub(crate) fn look(
         &mut self,
         at: Duration,
         walks: &mut Walks,
+        sockets: &mut Sockets,
         walk: impl FnOnce() -> Result<CloseWaits, Absent>,
-    ) -> (Reading<CloseWaits>, Option<Duration>) {
-        if walks.is_patient
-            && at < walks.due_at
-            && self.first.is_some()
-            && let Some(Look { at, found: found @ Reading::Present(_) }) = &self.last
-        {
-            return (found.clone(), Some(*at));
+    ) {
+        match &self.last {
+            Some(last) if walks.is_patient && at < walks.due_at && self.first.is_some() => {
+                sockets.close_wait = Reading::Present(last.found.clone());
+                sockets.close_wait_at = Some(last.at);
+            }
+            _ => {
+                let busy = cpu_time();
+                let found = walk();
+                walks.cost += cpu_time().saturating_sub(busy);
+                walks.is_pile |= found.as_ref().is_ok_and(close_wait_worth_a_look);
+                match &found {
+                    Ok(found) if walks.is_patient => {
+                        self.first = self.last.replace(CloseWaitBefore { at, found: found.clone() });
+                    }
+                    _ => *self = Self::default(),
+                }
+                sockets.close_wait = found.into();
+            }
         }
-        let busy = cpu_time();
-        let found = Reading::from(walk());
-        walks.cost += cpu_time().saturating_sub(busy);
-        walks.is_pile |= found.value().is_some_and(close_wait_worth_a_look);
-        if walks.is_patient {
-            self.first = self.last.replace(Look { at, found: found.clone() });
-        }
-        (found, None)
-    }
-
-    /// Has both ends of a window show the last two looks.
-    pub(crate) fn show(&self, before: &mut Netns, after: &Netns) {
-        if let Some(first) = self.first.as_ref().filter(|_| after.sockets.close_wait.value().is_some()) {
-            before.sockets.close_wait = first.found.clone();
-            before.sockets.close_wait_at = Some(first.at);
-        }
+        sockets.close_wait_before.clone_from(&self.first);
     }
 }
 
@@ -84,63 +76,67 @@ impl CloseWaitLooks {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
-    use tcproof_core::snapshot::{CloseWait, Endpoint, Service, Sockets};
+    use tcproof_core::snapshot::{CloseWait, Endpoint, Service};
 
     fn held(count: u64) -> CloseWaits {
         let service = Service::Local(Endpoint::new(Ipv4Addr::LOCALHOST.into(), 80));
         CloseWaits::from([(service, CloseWait { held: (0..count).collect(), ..CloseWait::default() })])
     }
 
-    /// Windows of ten seconds whose looks take this long, so many of them at ten of one service; returns what the last one
-    /// showed: when the looks of both ends were, and what they found.
-    fn windows(count: u64, cost: Duration, is_patient: bool, sockets: u64) -> [(Option<u64>, u64); 2] {
+    /// What a snapshot shows: when the look before and the last one were, in tens of seconds, and what they found.
+    fn shown(sockets: &Sockets, now: u64) -> [Option<(u64, usize)>; 2] {
+        let size = |found: &CloseWaits| found.values().map(|group| group.held.len()).sum();
+        let before = sockets.close_wait_before.as_ref().map(|look| (look.at.as_secs() / 10, size(&look.found)));
+        let at = sockets.close_wait_at.map_or(now, |at| at.as_secs() / 10);
+        [before, sockets.close_wait.value().map(|found| (at, size(found)))]
+    }
+
+    /// So many snapshots, ten seconds apart, whose looks cost this and find one more each time; returns what the last shows.
+    fn snapshots(count: u64, cost: Duration, is_patient: bool, sockets: u64) -> [Option<(u64, usize)>; 2] {
         let (mut looks, mut walks) = (CloseWaitLooks::default(), Walks { is_patient, ..Walks::default() });
-        let mut ends = [Netns::default(), Netns::default()];
-        for window in 0..=count {
-            let at = Duration::from_secs(window * 10);
-            let mut is_walked = false;
-            let (close_wait, close_wait_at) = looks.look(at, &mut walks, || {
+        let mut last = [None; 2];
+        for n in 0..count {
+            let (at, mut read, mut is_walked) = (Duration::from_secs(n * 10), Sockets::default(), false);
+            looks.look(at, &mut walks, &mut read, || {
                 is_walked = true;
-                Ok(held(sockets + window))
+                Ok(held(sockets + n))
             });
             // Whatever it really took.
             walks.cost = if is_walked { cost } else { Duration::ZERO };
             walks.pay(at);
-            ends.swap(0, 1);
-            ends[1].sockets = Sockets { close_wait, close_wait_at, ..Sockets::default() };
-            let [before, after] = &mut ends;
-            looks.show(before, after);
+            last = shown(&read, n);
         }
-        ends.map(|ns| {
-            let found = ns.sockets.close_wait.value().unwrap().values().next().unwrap().held.len() as u64;
-            (ns.sockets.close_wait_at.map(|at| at.as_secs()), found - sockets)
-        })
+        last
     }
 
     #[test]
     fn a_patient_watch_compares_its_last_two_looks_and_an_impatient_one_looks_each_time() {
         let millis = Duration::from_millis;
-        assert_eq!(windows(3, millis(8), false, 1), [(None, 2), (None, 3)]);
-        // Each window has paid for itself.
-        assert_eq!(windows(3, millis(2), true, 1), [(Some(20), 2), (None, 3)]);
-        // Four windows pay for one look, but the first window has two.
-        assert_eq!(windows(1, millis(8), true, 1), [(Some(0), 0), (None, 1)]);
-        assert_eq!(windows(3, millis(8), true, 1), [(Some(0), 0), (Some(10), 1)]);
-        assert_eq!(windows(4, millis(8), true, 1), [(Some(10), 1), (None, 4)]);
-        assert_eq!(windows(7, millis(8), true, 1), [(Some(10), 1), (Some(40), 4)]);
-        assert_eq!(windows(8, millis(8), true, 1), [(Some(40), 4), (None, 8)]);
+        assert_eq!(snapshots(4, millis(8), false, 1), [None, Some((3, 4))]);
+        // Each window pays for its look.
+        assert_eq!(snapshots(4, millis(2), true, 1), [Some((2, 3)), Some((3, 4))]);
+        // Four windows pay for one, but the first one has two.
+        assert_eq!(snapshots(2, millis(8), true, 1), [Some((0, 1)), Some((1, 2))]);
+        assert_eq!(snapshots(4, millis(8), true, 1), [Some((0, 1)), Some((1, 2))]);
+        assert_eq!(snapshots(5, millis(8), true, 1), [Some((1, 2)), Some((4, 5))]);
+        assert_eq!(snapshots(8, millis(8), true, 1), [Some((1, 2)), Some((4, 5))]);
+        assert_eq!(snapshots(9, millis(8), true, 1), [Some((4, 5)), Some((8, 9))]);
         // A pile is looked at closely.
-        assert_eq!(windows(8, millis(8), true, 10), [(Some(70), 7), (None, 8)]);
+        assert_eq!(snapshots(9, millis(8), true, 10), [Some((7, 17)), Some((8, 18))]);
     }
 
     #[test]
     fn a_look_that_failed_is_taken_again() {
         let (mut looks, mut walks) = (CloseWaitLooks::default(), Walks { is_patient: true, ..Walks::default() });
         walks.due_at = Duration::MAX;
-        let gone = || Err(Absent::Gone { what: "it".into() });
+        let mut look = |found| {
+            let mut sockets = Sockets::default();
+            looks.look(Duration::ZERO, &mut walks, &mut sockets, || found);
+            sockets.close_wait
+        };
         for _ in 0..3 {
-            assert!(looks.look(Duration::ZERO, &mut walks, gone).0.value().is_none());
+            assert!(look(Err(Absent::Gone { what: "it".into() })).value().is_none());
         }
-        assert!(looks.look(Duration::ZERO, &mut walks, || Ok(held(1))).0.value().is_some());
+        assert!(look(Ok(held(1))).value().is_some());
     }
 }

@@ -1,7 +1,6 @@
 //! Reads one network namespace, from inside it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tcproof_core::limits::{close_wait_worth_a_dump, fin_wait2_worth_a_dump, ports_worth_a_dump, usable_ports};
 use tcproof_core::snapshot::{
@@ -203,7 +202,7 @@ pub(crate) fn sockets(
     system: &System,
     before: Option<&Netns>,
     always_ports: bool,
-    close_wait: impl FnOnce(&mut Diag, &[u16]) -> (Reading<CloseWaits>, Option<Duration>),
+    close_wait: impl FnOnce(&mut Diag, &[u16], &mut Sockets),
 ) -> Sockets {
     let mut sockets = Sockets::default();
     let mut listening: Vec<u16> = ns.listeners.value().into_iter().flatten().map(|l| l.local.port).collect();
@@ -215,7 +214,7 @@ pub(crate) fn sockets(
 
     let unlistening = full.map(|n| n.saturating_sub(ns.listeners.value().map_or(0, Vec::len) as u64));
     if unlistening.is_none_or(close_wait_worth_a_dump) {
-        (sockets.close_wait, sockets.close_wait_at) = close_wait(diag, listening);
+        close_wait(diag, listening, &mut sockets);
     }
     if let Reading::Present([low, high]) = ns.knob_numbers::<2>("net.ipv4.ip_local_port_range")
         && let (Ok(low), Ok(high)) = (u16::try_from(low), u16::try_from(high))

@@ -136,7 +136,6 @@ impl Watcher {
             interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
         interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
         interval.after.unseen = std::mem::take(&mut watch.unseen);
-        watch.show_looks(&mut interval);
         watch.learn(&interval, window);
         interval.give_up_blind_probes();
         let wanted = sockets_of_interest(&interval.after, Some(&interval));

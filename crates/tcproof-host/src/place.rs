@@ -71,8 +71,8 @@ impl Place {
                     look(looks, listener.clone(), at, before.is_some());
                 }
                 ns.listeners = Reading::Present(listeners);
-                let close_wait = |diag: &mut Diag, listening: &[u16]| {
-                    self.close_wait.look(at, walks, || namespace::close_wait(diag, listening))
+                let close_wait = |diag: &mut Diag, listening: &[u16], sockets: &mut Sockets| {
+                    self.close_wait.look(at, walks, sockets, || namespace::close_wait(diag, listening));
                 };
                 ns.sockets = namespace::sockets(diag, &ns, system, before, ports, close_wait);
                 if ns.sockets.close_wait.absent().is_some_and(Absent::is_not_needed) {

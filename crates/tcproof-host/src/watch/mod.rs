@@ -189,17 +189,6 @@ impl Watch {
         refused
     }
 
-    /// Has both ends show what was looked at last, where that was before.
-    pub(crate) fn show_looks(&self, interval: &mut Interval) {
-        for place in &self.places {
-            let id = place.target.id;
-            let ends = (interval.before.namespaces.get_mut(&id), interval.after.namespaces.get(&id));
-            if let (Some(before), Some(after)) = ends {
-                place.close_wait.show(before, after);
-            }
-        }
-    }
-
     /// Learns from a window how closely to look at the next ones.
     pub(crate) fn learn(&mut self, interval: &Interval, window: Duration) {
         // Where the counters tell of what no look saw: a listener that has closed since, or dropped at the very end.
