@@ -93,7 +93,9 @@ impl Watcher {
     /// Looks seldom while nothing moves, and closely in a namespace where a listener drops handshakes or its queue fills, from
     /// that moment on until two windows after. For whoever watches for days: a window in which something begins shows what was
     /// dropped, as ever, and the cause from few looks; the next one shows it from as many as an impatient one. Flows are chosen
-    /// once a window, and more seldom where there are very many.
+    /// once a window, and more seldom where there are very many; so are all connections gone through for CLOSE_WAIT. Counters
+    /// and settings are read at the end of each window. What a process told of its namespace and its control group holds for a
+    /// minute.
     pub fn be_patient(&mut self) {
         self.watch.is_patient = true;
     }
