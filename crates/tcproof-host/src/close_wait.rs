@@ -32,9 +32,9 @@ pub(crate) struct Walks {
 
 impl Walks {
     /// A snapshot is over: the next looks are due when these have been paid for.
-    pub(crate) fn pay(&mut self, at: Duration) {
+    pub(crate) fn pay(&mut self, at: Duration, window: Duration) {
         if !self.cost.is_zero() && at >= self.due_at {
-            self.due_at = at.saturating_add(patience::between_walks(self.cost, self.is_pile));
+            self.due_at = at.saturating_add(patience::between_walks(window, self.cost, self.is_pile));
         }
         (self.cost, self.is_pile) = (Duration::ZERO, false);
     }
@@ -103,7 +103,7 @@ mod tests {
             });
             // Whatever it really took.
             walks.cost = if is_walked { cost } else { Duration::ZERO };
-            walks.pay(at);
+            walks.pay(at, Duration::from_secs(10));
             last = shown(&read, n);
         }
         last
@@ -113,14 +113,14 @@ mod tests {
     fn a_patient_watch_compares_its_last_two_looks_and_an_impatient_one_looks_each_time() {
         let millis = Duration::from_millis;
         assert_eq!(snapshots(4, millis(8), false, 1), [None, Some((3, 4))]);
-        // Each window pays for its look.
-        assert_eq!(snapshots(4, millis(2), true, 1), [Some((2, 3)), Some((3, 4))]);
-        // Four windows pay for one, but the first one has two.
-        assert_eq!(snapshots(2, millis(8), true, 1), [Some((0, 1)), Some((1, 2))]);
-        assert_eq!(snapshots(4, millis(8), true, 1), [Some((0, 1)), Some((1, 2))]);
-        assert_eq!(snapshots(5, millis(8), true, 1), [Some((1, 2)), Some((4, 5))]);
-        assert_eq!(snapshots(8, millis(8), true, 1), [Some((1, 2)), Some((4, 5))]);
-        assert_eq!(snapshots(9, millis(8), true, 1), [Some((4, 5)), Some((8, 9))]);
+        // Once in four windows, but the first one has two looks.
+        assert_eq!(snapshots(2, millis(2), true, 1), [Some((0, 1)), Some((1, 2))]);
+        assert_eq!(snapshots(4, millis(2), true, 1), [Some((0, 1)), Some((1, 2))]);
+        assert_eq!(snapshots(5, millis(2), true, 1), [Some((1, 2)), Some((4, 5))]);
+        assert_eq!(snapshots(8, millis(2), true, 1), [Some((1, 2)), Some((4, 5))]);
+        assert_eq!(snapshots(9, millis(2), true, 1), [Some((4, 5)), Some((8, 9))]);
+        // Eight windows pay for one.
+        assert_eq!(snapshots(8, millis(8), true, 1), [Some((0, 1)), Some((1, 2))]);
         // A pile is looked at closely.
         assert_eq!(snapshots(9, millis(8), true, 10), [Some((7, 17)), Some((8, 18))]);
     }

@@ -114,6 +114,7 @@ impl Watcher {
     fn step(&mut self, window: Duration, probes: &mut dyn Probes, progress: &mut dyn FnMut(Progress)) -> Interval {
         let watch = &mut self.watch;
         watch.ports = self.ports;
+        watch.window = window;
         probes.load();
         let mut interval = Interval::default();
         match self.last.take() {
@@ -124,7 +125,7 @@ impl Watcher {
             }
             Some((before, looks)) => {
                 (interval.before, interval.looks) = (before, looks);
-                watch.find_places(&self.scope, window);
+                watch.find_places(&self.scope);
                 watch.start_flows();
             }
         }
@@ -138,7 +139,7 @@ impl Watcher {
             interval.trace.connects.value().is_some_and(|table| table.rows.iter().any(|row| row.refused > 0));
         interval.after = watch.snapshot(&mut interval.looks, Some(&interval.before));
         interval.after.unseen = std::mem::take(&mut watch.unseen);
-        watch.learn(&interval, window);
+        watch.learn(&interval);
         interval.give_up_blind_probes();
         let wanted = sockets_of_interest(&interval.after, Some(&interval));
         let seen = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);

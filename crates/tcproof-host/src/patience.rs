@@ -18,9 +18,11 @@ const SELDOM: Duration = Duration::from_millis(1_500);
 const REST: u32 = 1_000;
 /// Likewise after flows were chosen, which takes 10 ms where there are 10 000: 0.02 % of a CPU.
 const REST_OF_CHOICE: u32 = 5_000;
-/// Likewise after connections in CLOSE_WAIT were looked at: 0.02 % of a CPU, and 0.2 % where there are many of one service.
-/// But no two looks are further apart than that.
-const REST_OF_WALK: (u32, u32) = (5_000, 500);
+/// Likewise after connections in CLOSE_WAIT were looked at: 0.01 % of a CPU, and 0.2 % where there are many of one service.
+const REST_OF_WALK: (u32, u32) = (10_000, 500);
+/// While there are few, and while nothing at all moves, what walks all connections is done once in so many windows, …
+const WALK_WINDOWS: u32 = 4;
+/// … but those in CLOSE_WAIT are looked at this often.
 const WALK_EVERY: Duration = Duration::from_secs(300);
 /// In long windows they are chosen this often.
 const CHOOSE_EVERY: Duration = Duration::from_secs(60);
@@ -60,10 +62,18 @@ pub(crate) fn between_looks(window: Duration, cost: Duration) -> Duration {
     (cost * REST).max(SELDOM.min(window / AT_LEAST)).min(window / 2)
 }
 
-/// Time between two walks of all connections, which cost so much.
-pub(crate) fn between_walks(cost: Duration, is_pile: bool) -> Duration {
+/// Time between two looks at connections in CLOSE_WAIT, the last of which took `cost`.
+pub(crate) fn between_walks(window: Duration, cost: Duration, is_pile: bool) -> Duration {
     let (rest, rest_of_pile) = REST_OF_WALK;
-    (cost * if is_pile { rest_of_pile } else { rest }).min(WALK_EVERY)
+    match is_pile {
+        true => (cost * rest_of_pile).min(WALK_EVERY),
+        false => (cost * rest).max(window.saturating_mul(WALK_WINDOWS)).min(WALK_EVERY),
+    }
+}
+
+/// Time between two choices of flows while nothing moves; `between` is what it is else.
+pub(crate) fn between_choices_at_rest(window: Duration, between: Duration) -> Duration {
+    between.saturating_mul(2).max(window.saturating_mul(WALK_WINDOWS).min(CHOOSE_EVERY))
 }
 
 /// Time between two looks in a window after one in which nothing moved.
@@ -71,12 +81,18 @@ pub(crate) fn at_rest(window: Duration, sample_every: Duration) -> Duration {
     AT_REST.min(window / LOOKS as u32).max(sample_every)
 }
 
-/// Whether nothing moved in a window: fewer connections came than seconds passed, which can't fill a queue unseen, and no
-/// flow that is watched did anything.
+/// Segments a second that keepalives and a scrape make, and no flow that is held back.
+const FEW_SEGMENTS: f64 = 50.0;
+
+/// Whether nothing moved in a window: fewer connections came than seconds passed, which can't fill a queue unseen, few
+/// segments went either way, and no flow that is watched did anything.
 pub(crate) fn is_at_rest(interval: &Interval) -> bool {
     let is_quiet = |ns: NetnsChange<'_>| {
-        let opened = ns.counter("Tcp.PassiveOpens");
-        opened.value().is_some_and(|opened| (*opened as f64) < interval.seconds())
+        let grew = |name: &str| ns.counter(name).value().map(|grew| *grew as f64);
+        let opened = grew("Tcp.PassiveOpens");
+        let segments = grew("Tcp.InSegs").zip(grew("Tcp.OutSegs")).map(|(r#in, out)| r#in + out);
+        let seconds = interval.seconds();
+        opened.is_some_and(|opened| opened < seconds) && segments.is_some_and(|n| n < seconds * FEW_SEGMENTS)
     };
     let mut watched = interval.looks.flows.values().filter_map(Reading::value).flat_map(|flows| &flows.watched);
     interval.namespaces().all(is_quiet) && !watched.any(is_moving)
@@ -188,7 +204,12 @@ mod tests {
     /// A window of one namespace, in which so many connections came and a flow did this.
     fn interval(opened: Option<u64>, samples: [FlowSample; 2]) -> Interval {
         let end = |at, passive: Option<u64>| {
-            let counters = passive.map(|passive| ("Tcp.PassiveOpens".into(), passive)).into_iter().collect();
+            let counters = passive.into_iter().flat_map(|passive| {
+                // Three segments each way for a connection.
+                [("Tcp.PassiveOpens", 1), ("Tcp.InSegs", 3), ("Tcp.OutSegs", 3)]
+                    .map(|(name, n)| (name.into(), passive * n))
+            });
+            let counters = counters.collect();
             let namespaces = BTreeMap::from([(NetnsId(1), Netns { counters, ..Netns::default() })]);
             Snapshot { at, namespaces, ..Snapshot::default() }
         };
@@ -213,6 +234,12 @@ mod tests {
         let idle = FlowSample { bytes_acked: 7, ..FlowSample::default() };
         assert!(is_at_rest(&interval(Some(14), [idle; 2])));
         assert!(!is_at_rest(&interval(Some(15), [idle; 2])));
+        // Ten connections whose flows nobody chose.
+        let mut busy = interval(Some(0), [idle; 2]);
+        for ns in busy.after.namespaces.values_mut() {
+            ns.counters.insert("Tcp.InSegs".into(), 750);
+        }
+        assert!(!is_at_rest(&busy));
         // What can't be read may be anything.
         assert!(!is_at_rest(&interval(None, [idle; 2])));
         for moving in [
@@ -245,12 +272,21 @@ mod tests {
     fn walks_of_all_connections_are_paid_for_but_never_five_minutes_apart() {
         let millis = Duration::from_millis;
         for (cost, is_pile, between) in [
-            (millis(2), false, millis(10_000)),
+            (millis(2), false, WINDOW * 4),
             (millis(2), true, millis(1_000)),
+            (millis(8), false, millis(80_000)),
             (millis(131), false, Duration::from_secs(300)),
             (millis(131), true, millis(65_500)),
         ] {
-            assert_eq!(between_walks(cost, is_pile), between, "{cost:?}");
+            assert_eq!(between_walks(WINDOW, cost, is_pile), between, "{cost:?}");
+        }
+        for (window, between, at_rest) in [
+            (WINDOW, WINDOW, WINDOW * 4),
+            (WINDOW, WINDOW * 3, WINDOW * 6),
+            (millis(200), millis(200), millis(800)),
+            (Duration::from_secs(3_600), millis(60_000), millis(120_000)),
+        ] {
+            assert_eq!(between_choices_at_rest(window, between), at_rest, "{window:?} {between:?}");
         }
     }
 

@@ -17,9 +17,9 @@ use crate::Error;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// What the first read asks for. Most files of `/proc/sys` answer one read only: a second one, at an offset, is empty.
 const FIRST_READ: usize = 64 * 1024;
-/// … and what a knob's asks for. The kernel zeroes as much memory as it is asked for (`proc_sys_call_handler`), and knobs are
-/// most of what is read.
-const KNOB_READ: usize = 1024;
+/// So a knob is asked with more and more room until it does not fill it. Little at first: the kernel zeroes as much memory as
+/// it is asked for (`proc_sys_call_handler`), and knobs are most of what is read.
+const KNOB_READS: [usize; 3] = [1024, FIRST_READ, 1024 * 1024];
 /// `PID_MAX_LIMIT`: the kernel gives out no more process ids, and no directory that is listed has more entries.
 const MAX_ENTRIES: usize = 4 * 1024 * 1024;
 
@@ -197,18 +197,17 @@ impl Root {
             return Ok(());
         }
         let file = self.open_file(path)?;
-        if self.is_knob(path) {
-            let mut text = [0; KNOB_READ];
-            // At an offset, so that a longer one, such as a list of ports, is read below from its beginning.
-            match rustix::io::retry_on_intr(|| rustix::io::pread(&file, &mut text, 0)) {
-                Ok(KNOB_READ) => {}
-                Ok(read) => {
-                    bytes.extend_from_slice(text.get(..read).unwrap_or_default());
-                    return Ok(());
-                }
+        for room in KNOB_READS.iter().filter(|_| self.is_knob(path)) {
+            bytes.resize(*room, 0);
+            let read = rustix::io::retry_on_intr(|| rustix::io::pread(&file, &mut *bytes, 0));
+            bytes.truncate(*read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(read) if read < *room => return Ok(()),
+                Ok(_) => {}
                 Err(errno) => return Err(self.why(path, errno)),
             }
         }
+        bytes.clear();
         bytes.reserve(FIRST_READ);
         loop {
             match rustix::io::read(&file, spare_capacity(bytes)) {

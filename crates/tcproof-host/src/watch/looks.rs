@@ -82,7 +82,11 @@ impl Watch {
                 let unread = self.choose_flows(before);
                 let cost = cpu_time().saturating_sub(busy);
                 next_choice = match self.is_patient {
-                    true => elapsed + patience::between_choices(window, cost),
+                    true => {
+                        let between = patience::between_choices(window, cost);
+                        self.next_choice_at_rest = begun + elapsed + patience::between_choices_at_rest(window, between);
+                        elapsed + between
+                    }
                     false => start.elapsed() + (cost * flows::REST).max(CHOOSE_EVERY),
                 };
                 // Whether their readers are busy or asleep is told by their CPU time from here to the end.

@@ -68,6 +68,10 @@ pub(crate) struct Watch {
     pub(crate) stop: Option<Arc<AtomicBool>>,
     /// When flows may be chosen again: what that costs is spread over windows, however short they are.
     next_choice: Duration,
+    /// … and when while nothing moves.
+    next_choice_at_rest: Duration,
+    /// As long as the last one that began.
+    pub(crate) window: Duration,
     walks: Walks,
     known: Known,
 }
@@ -88,19 +92,21 @@ impl Watch {
             is_at_rest: false,
             stop: None,
             next_choice: start.now(),
+            next_choice_at_rest: start.now(),
+            window: options.window,
             walks: Walks::default(),
             known: Known::default(),
         })
     }
 
     /// Takes up namespaces that are new, and leaves those that are gone.
-    pub(crate) fn find_places(&mut self, scope: &Scope, window: Duration) {
+    pub(crate) fn find_places(&mut self, scope: &Scope) {
         let (now, known) = (self.start.now(), &mut self.known);
         if self.is_patient && now < known.find_at {
             self.unseen.extend(known.unseen.iter().cloned());
             return;
         }
-        known.find_at = now + patience::between_finds(window);
+        known.find_at = now + patience::between_finds(self.window);
         if !self.is_patient || now >= known.ask_at {
             known.ask_at = now + patience::ASK_AGAIN;
             known.namespaces.clear();
@@ -130,7 +136,13 @@ impl Watch {
     /// Chooses anew, where that may be done yet.
     pub(crate) fn start_flows(&mut self) {
         let now = self.start.now();
-        if now + SAMPLE_EVERY >= self.next_choice {
+        if now + SAMPLE_EVERY < self.next_choice {
+            return;
+        }
+        if self.is_at_rest && now + SAMPLE_EVERY < self.next_choice_at_rest {
+            // Not in this window.
+            self.next_choice = now + self.window + SAMPLE_EVERY / 2;
+        } else {
             self.next_choice = now;
             self.places.iter_mut().for_each(|place| place.flows = flows::Watch::default());
         }
@@ -148,7 +160,7 @@ impl Watch {
             }),
         };
         let places = self.places.iter().map(|place| (place.target.id, &*place.target.pids));
-        self.walks.pay(snapshot.at);
+        self.walks.pay(snapshot.at, self.window);
         snapshot.system.cgroups = cgroup_memory::read(&self.root, places, &mut self.known.groups);
         if !refused.is_empty() {
             // Each window says so, and tries again.
@@ -190,7 +202,7 @@ impl Watch {
     }
 
     /// Learns from a window how closely to look at the next ones.
-    pub(crate) fn learn(&mut self, interval: &Interval, window: Duration) {
+    pub(crate) fn learn(&mut self, interval: &Interval) {
         // Where the counters tell of what no look saw: a listener that has closed since, or dropped at the very end.
         let grew = |ns: NetnsChange<'_>| {
             let grew = |name: &&str| ns.counter(name).value().is_some_and(|growth| *growth > 0);
@@ -198,7 +210,7 @@ impl Watch {
         };
         let troubled: Vec<_> = interval.namespaces().filter_map(grew).collect();
         for place in self.places.iter_mut().filter(|place| troubled.contains(&place.target.id)) {
-            place.patience.lose(interval.after.at, window);
+            place.patience.lose(interval.after.at, self.window);
         }
         self.is_at_rest = self.is_patient && !self.has_lost_patience() && patience::is_at_rest(interval);
     }
