@@ -18,40 +18,51 @@ const UNLIMITED: u64 = 1 << 62;
 
 /// Which files tell of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Version {
+pub(crate) enum Version {
     One,
     Two,
 }
 
-/// Reads the groups of these processes.
+/// The groups of processes that were asked for theirs before.
+pub(crate) type Known = BTreeMap<Pid, Option<Group>>;
+
+/// A group, by its path.
+type Group = (Version, String);
+
+/// Reads the groups of these processes, and asks only those that are not known for theirs.
 pub(crate) fn read<'a>(
     root: &Root,
     places: impl Iterator<Item = (NetnsId, &'a [Pid])>,
+    known: &mut Known,
 ) -> Reading<BTreeMap<String, CgroupMemory>> {
-    let mut groups: BTreeMap<(Version, String), BTreeSet<NetnsId>> = BTreeMap::new();
-    let mut text = String::new();
-    let mut refused = None;
+    let mut groups: BTreeMap<Group, BTreeSet<NetnsId>> = BTreeMap::new();
+    let (mut text, mut refused, mut before) = (String::new(), None, std::mem::take(known));
     let processes = places.flat_map(|(id, pids)| pids.iter().map(move |pid| (id, *pid)));
     for (id, pid) in processes.take(PROCESSES) {
-        let path = format!("proc/{pid}/cgroup");
-        match root.read_into(&path, &mut text) {
-            Ok(()) => {}
-            Err(why @ Absent::Permission { .. }) => {
-                refused = Some(why);
-                continue;
+        let group = match before.remove(&pid) {
+            Some(group) => group,
+            None => match root.read_into(&format!("proc/{pid}/cgroup"), &mut text) {
+                Ok(()) => group_of(&text).map(|(version, path)| (version, path.to_string())),
+                Err(why @ Absent::Permission { .. }) => {
+                    refused = Some(why);
+                    continue;
+                }
+                // It ended, or this kernel has no control groups.
+                Err(_) => continue,
+            },
+        };
+        if let Some((version, path)) = &group {
+            for path in with_parents(path) {
+                let of = (*version, path.to_string());
+                let count = groups.len();
+                match groups.get_mut(&of) {
+                    Some(namespaces) => drop(namespaces.insert(id)),
+                    None if count < GROUPS => drop(groups.insert(of, [id].into())),
+                    None => {}
+                }
             }
-            // It ended, or this kernel has no control groups.
-            Err(_) => continue,
         }
-        let Some((version, path)) = group_of(&text) else { continue };
-        for path in with_parents(path) {
-            let known = groups.len();
-            match groups.get_mut(&(version, path.to_string())) {
-                Some(namespaces) => drop(namespaces.insert(id)),
-                None if known < GROUPS => drop(groups.insert((version, path.to_string()), [id].into())),
-                None => {}
-            }
-        }
+        known.insert(pid, group);
     }
     if let (Some(why), true) = (refused, groups.is_empty()) {
         return Reading::Absent(why);
@@ -243,7 +254,11 @@ mod tests {
     #[test]
     fn our_own_group_is_found_or_there_is_none() {
         let pids = [std::process::id(), u32::MAX];
-        let read = read(&Root::new("/"), [(NetnsId(1), &pids[..])].into_iter());
+        let mut known = Known::default();
+        let mut read = || read(&Root::new("/"), [(NetnsId(1), &pids[..])].into_iter(), &mut known);
+        let again = read();
+        let read = read();
+        assert_eq!(again.value().unwrap().keys().collect::<Vec<_>>(), read.value().unwrap().keys().collect::<Vec<_>>());
         let groups = read.value().expect("our own /proc is readable");
         assert!(groups.values().all(|group| group.namespaces.contains(&NetnsId(1))));
         let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

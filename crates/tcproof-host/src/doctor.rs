@@ -12,7 +12,8 @@ use crate::census::Extra;
 use crate::diag::{Diag, Request, States};
 use crate::ethtool::Ethtool;
 use crate::netns::{self, Found};
-use crate::{Error, Root, Scope, namespace, path, rtnl, system};
+use crate::path::Threads;
+use crate::{Error, Root, Scope, namespace, rtnl, system};
 
 /// One thing to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn look(path: &Path, extra: Option<&dyn Extra>) -> Result<Vec<Sight>, Error>
         "connection tracking",
         own.conntrack.count.and_then(|count| own.conntrack.stat.map(|_| format!("{count} entries, with statistics"))),
     );
-    let system = system::read(&root, netns::is_initial(&root) || !root.is_live());
+    let system = system::read(&root, netns::is_initial(&root) || !root.is_live(), &mut Threads::default());
     add("softnet statistics", system.softnet.map(|rows| format!("{} CPUs", rows.len())));
     add("TCP memory limits (tcp_mem)", system.tcp_mem.map(|[low, pressure, high]| format!("{low} {pressure} {high}")));
     add("orphan limit (tcp_max_orphans)", system.tcp_max_orphans.map(|n| n.to_string()));
@@ -63,7 +64,7 @@ pub fn look(path: &Path, extra: Option<&dyn Extra>) -> Result<Vec<Sight>, Error>
         let links = rtnl::links().map(|links| format!("{} in this namespace, with statistics", links.len()));
         add("network devices (route netlink)", links.into());
         add("what devices are set to (ethtool netlink)", Ethtool::open().map(|_| "yes".into()).into());
-        let threads = path::system(&root).ksoftirqd;
+        let threads = system.path.ksoftirqd;
         add("CPU time of ksoftirqd", threads.map(|threads| format!("of {} CPUs", threads.len())));
         let found = netns::find(&root, &Scope::All)?;
         namespaces(&found, &mut add);

@@ -4,6 +4,7 @@
 pub mod census;
 mod cgroup;
 mod cgroup_memory;
+mod close_wait;
 mod cookie;
 pub mod diag;
 pub mod doctor;
@@ -27,6 +28,7 @@ pub mod settings;
 pub mod states;
 mod sysfs;
 mod system;
+mod watch;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -195,13 +195,14 @@ pub(crate) fn name_mptcp(diag: &mut Diag, listeners: &mut [Listener]) {
 }
 
 /// Looks closer at those sockets that a cheap reading calls for, and with `always_ports` at the ephemeral ports in any case.
-/// `before` is the namespace at the window's start.
+/// `before` is the namespace at the window's start, and `close_wait` looks at connections in CLOSE_WAIT.
 pub(crate) fn sockets(
     diag: &mut Diag,
     ns: &Netns,
     system: &System,
     before: Option<&Netns>,
     always_ports: bool,
+    close_wait: impl FnOnce(&mut Diag, &[u16], &mut Sockets),
 ) -> Sockets {
     let mut sockets = Sockets::default();
     let mut listening: Vec<u16> = ns.listeners.value().into_iter().flatten().map(|l| l.local.port).collect();
@@ -213,7 +214,7 @@ pub(crate) fn sockets(
 
     let unlistening = full.map(|n| n.saturating_sub(ns.listeners.value().map_or(0, Vec::len) as u64));
     if unlistening.is_none_or(close_wait_worth_a_dump) {
-        sockets.close_wait = close_wait(diag, listening).into();
+        close_wait(diag, listening, &mut sockets);
     }
     if let Reading::Present([low, high]) = ns.knob_numbers::<2>("net.ipv4.ip_local_port_range")
         && let (Ok(low), Ok(high)) = (u16::try_from(low), u16::try_from(high))
@@ -264,8 +265,12 @@ fn half_open(diag: &mut Diag) -> Result<BTreeMap<Endpoint, u32>, Absent> {
     Ok(found)
 }
 
-fn close_wait(diag: &mut Diag, listening: &[u16]) -> Result<BTreeMap<Service, CloseWait>, Absent> {
-    let mut found: BTreeMap<Service, CloseWait> = BTreeMap::new();
+/// Connections in CLOSE_WAIT by service.
+pub(crate) type CloseWaits = BTreeMap<Service, CloseWait>;
+
+/// Looks at them, which walks the table of connections that all namespaces share.
+pub(crate) fn close_wait(diag: &mut Diag, listening: &[u16]) -> Result<CloseWaits, Absent> {
+    let mut found = CloseWaits::new();
     let mut ageless = false;
     diag.dump(&Request::tcp(States::CLOSE_WAIT).with(Extensions::INFO), |socket| {
         let service = match listening.binary_search(&socket.local().port) {

@@ -87,14 +87,22 @@ struct Candidate {
     pids: Vec<Pid>,
 }
 
+/// The namespaces of processes that were asked for it before.
+pub(crate) type Known = BTreeMap<Pid, NetnsId>;
+
 /// Finds the namespaces of the scope.
 pub(crate) fn find(root: &Root, scope: &Scope) -> Result<Found, Error> {
+    find_again(root, scope, &mut Known::default())
+}
+
+/// Finds the namespaces of the scope, and asks only processes that are not known for theirs.
+pub(crate) fn find_again(root: &Root, scope: &Scope, known: &mut Known) -> Result<Found, Error> {
     let own = inode(root, "proc/thread-self/ns/net").unwrap_or_default();
     let initial = match is_initial(root) {
         true => Some(own),
         false => inode(root, "proc/1/ns/net").filter(|id| *id != own),
     };
-    let (candidates, hidden) = candidates(root, own);
+    let (candidates, hidden) = candidates(root, own, known);
     let mut found = Found::default();
     let mut wanted = wanted(root, scope, &candidates)?;
     // Two ways to say the same namespace.
@@ -211,10 +219,10 @@ fn no_such(name: String, hint: &str) -> Error {
     Error::NoSuchNamespace { name, hint: hint.to_string() }
 }
 
-/// Every namespace by its inode, and how many processes would not show theirs.
-fn candidates(root: &Root, own: NetnsId) -> (BTreeMap<NetnsId, Candidate>, usize) {
+/// Every namespace by its inode, and how many processes would not show theirs. Those who did are known from then on.
+fn candidates(root: &Root, own: NetnsId, known: &mut Known) -> (BTreeMap<NetnsId, Candidate>, usize) {
     let mut candidates = BTreeMap::from([(own, Candidate::default())]);
-    let mut hidden = 0;
+    let (mut hidden, before) = (0, std::mem::take(known));
     for mount in mounts::read(root).into_iter().filter(|mount| mount.kind == "nsfs") {
         let inode = mount.root.strip_prefix("net:[").and_then(|rest| rest.strip_suffix(']')?.parse().ok());
         if let Some(inode) = inode {
@@ -223,8 +231,13 @@ fn candidates(root: &Root, own: NetnsId) -> (BTreeMap<NetnsId, Candidate>, usize
         }
     }
     for pid in root.list_dir("proc").unwrap_or_default().iter().filter_map(|name| name.parse::<Pid>().ok()) {
-        match rustix::fs::stat(root.path().join(format!("proc/{pid}/ns/net"))) {
-            Ok(stat) => candidates.entry(NetnsId(stat.st_ino)).or_default().pids.push(pid),
+        let asked =
+            || rustix::fs::stat(root.path().join(format!("proc/{pid}/ns/net"))).map(|stat| NetnsId(stat.st_ino));
+        match before.get(&pid).map_or_else(asked, |id| Ok(*id)) {
+            Ok(id) => {
+                known.insert(pid, id);
+                candidates.entry(id).or_default().pids.push(pid);
+            }
             Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => hidden += 1,
             // It ended since the directory was listed.
             Err(_) => {}
@@ -238,7 +251,7 @@ fn candidates(root: &Root, own: NetnsId) -> (BTreeMap<NetnsId, Candidate>, usize
 
 /// The processes of every namespace, now.
 pub(crate) fn pids(root: &Root) -> BTreeMap<NetnsId, Vec<Pid>> {
-    let (candidates, _) = candidates(root, NetnsId::default());
+    let (candidates, _) = candidates(root, NetnsId::default(), &mut Known::default());
     candidates.into_iter().map(|(id, candidate)| (id, candidate.pids)).collect()
 }
 
@@ -300,6 +313,15 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), found.targets.len());
         found.targets[0].enter().unwrap();
+    }
+
+    #[test]
+    fn whoever_is_known_is_not_asked_again_and_who_has_ended_is_forgotten() {
+        let (root, own) = (Root::new("/"), std::process::id());
+        let mut known = Known::from([(own, NetnsId(7)), (u32::MAX, NetnsId(7))]);
+        let (candidates, _) = candidates(&root, NetnsId(1), &mut known);
+        assert_eq!(candidates[&NetnsId(7)].pids, [own]);
+        assert!(known[&own] == NetnsId(7) && !known.contains_key(&u32::MAX));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tcproof_core::snapshot::{Link, LinkSettings, LinkStats, Netns, PathSystem};
+use tcproof_core::snapshot::{Link, LinkSettings, LinkStats, Netns, PathSystem, Pid};
 use tcproof_core::{Absent, Reading};
 
 use crate::ethtool::Ethtool;
@@ -15,11 +15,9 @@ use crate::{Root, procfs, rtnl, sysfs};
 /// cards, then the busiest. A host of a thousand containers has thousands of veth ends, all set alike.
 pub(crate) const ASKED: usize = 16;
 
-/// Reads what exists once per kernel.
-pub(crate) fn system(root: &Root) -> PathSystem {
-    let stat = root.read("proc/stat");
-    let cpus = || procfs::stat::cpus(stat.as_ref().map_err(Clone::clone)?, "/proc/stat", USER_HZ);
-    let cpus = cpus();
+/// Reads what exists once per kernel. `stat` is `/proc/stat`.
+pub(crate) fn system(root: &Root, stat: Result<&str, Absent>, threads: &mut Threads) -> PathSystem {
+    let cpus = stat.and_then(|stat| procfs::stat::cpus(stat, "/proc/stat", USER_HZ));
     let online = cpus.as_ref().map_or(0, Vec::len);
     let softirqs = || procfs::softirqs::parse(&root.read("proc/softirqs")?, "/proc/softirqs");
     // A device names its interrupts, and a device's name may hold any byte.
@@ -27,7 +25,7 @@ pub(crate) fn system(root: &Root) -> PathSystem {
     PathSystem {
         cpus: cpus.into(),
         softirqs: softirqs().into(),
-        ksoftirqd: ksoftirqd(root, online).into(),
+        ksoftirqd: ksoftirqd(root, online, threads).into(),
         interrupts: interrupts().into(),
         netdev_budget: knob_number(root, "net.core.netdev_budget"),
         netdev_budget_usecs: knob_number(root, "net.core.netdev_budget_usecs"),
@@ -35,27 +33,22 @@ pub(crate) fn system(root: &Root) -> PathSystem {
     }
 }
 
+/// The processes of `ksoftirqd/N`, once they were found.
+pub(crate) type Threads = Vec<Pid>;
+
 /// CPU time of every `ksoftirqd/N`. They are among the first children of kthreadd, which is always process 2.
-fn ksoftirqd(root: &Root, online: usize) -> Result<BTreeMap<u32, Duration>, Absent> {
+fn ksoftirqd(root: &Root, online: usize, threads: &mut Threads) -> Result<BTreeMap<u32, Duration>, Absent> {
+    let online = online.max(1);
+    let known = cpu_times(root, threads.iter().copied(), online);
+    if known.len() >= online {
+        return Ok(of_cpus(&known));
+    }
     let children = root.read("proc/2/task/2/children").map_err(|why| match why {
         // A directory holds no processes, and a pid namespace has another process 2, or none.
         Absent::Gone { .. } | Absent::NotInKernel { .. } => Absent::not_in_kernel("/proc/2/task/2/children"),
         why => why,
     })?;
-    let mut found = BTreeMap::new();
-    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()) {
-        let path = format!("proc/{pid}/stat");
-        // A kernel thread that ends meanwhile is not one of these.
-        let Ok(stat) = root.read_lossy(&path).and_then(|text| procfs::stat::process(&text, &path, USER_HZ)) else {
-            continue;
-        };
-        if let Some(cpu) = stat.comm.strip_prefix("ksoftirqd/").and_then(|cpu| cpu.parse().ok()) {
-            found.insert(cpu, stat.kernel_time + stat.user_time);
-        }
-        if found.len() >= online.max(1) {
-            break;
-        }
-    }
+    let found = cpu_times(root, children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()), online);
     if found.is_empty() {
         let what = "the CPU time of ksoftirqd".to_string();
         return Err(Absent::Permission {
@@ -63,7 +56,31 @@ fn ksoftirqd(root: &Root, online: usize) -> Result<BTreeMap<u32, Duration>, Abse
             needs: "a run on the host: kernel threads are not seen from here".into(),
         });
     }
-    Ok(found)
+    *threads = found.values().map(|(pid, _)| *pid).collect();
+    Ok(of_cpus(&found))
+}
+
+fn of_cpus(found: &BTreeMap<u32, (Pid, Duration)>) -> BTreeMap<u32, Duration> {
+    found.iter().map(|(cpu, (_, time))| (*cpu, *time)).collect()
+}
+
+/// Those of the processes that are `ksoftirqd/N`, until there are as many as CPUs.
+fn cpu_times(root: &Root, pids: impl Iterator<Item = Pid>, most: usize) -> BTreeMap<u32, (Pid, Duration)> {
+    let mut found = BTreeMap::new();
+    for pid in pids {
+        let path = format!("proc/{pid}/stat");
+        // A kernel thread that ends meanwhile is not one of these.
+        let Ok(stat) = root.read_lossy(&path).and_then(|text| procfs::stat::process(&text, &path, USER_HZ)) else {
+            continue;
+        };
+        if let Some(cpu) = stat.comm.strip_prefix("ksoftirqd/").and_then(|cpu| cpu.parse().ok()) {
+            found.insert(cpu, (pid, stat.kernel_time + stat.user_time));
+        }
+        if found.len() >= most {
+            break;
+        }
+    }
+    found
 }
 
 /// The devices of the namespace that the thread is in. `before` is the namespace at the window's start, and `budget` how
@@ -149,11 +166,22 @@ mod tests {
 
     #[test]
     fn the_kernel_of_this_host() {
-        let system = system(&Root::new("/"));
-        let cpus = system.cpus.value().unwrap();
-        assert!(!cpus.is_empty() && system.softirqs.value().is_some_and(|softirqs| softirqs.len() >= cpus.len()));
-        if let Reading::Present(found) = &system.ksoftirqd {
+        let root = Root::new("/");
+        let mut threads = Threads::default();
+        let mut read = || {
+            let stat = root.read("proc/stat");
+            system(&root, stat.as_deref().map_err(Clone::clone), &mut threads)
+        };
+        let first = read();
+        let cpus = first.cpus.value().unwrap();
+        assert!(!cpus.is_empty() && first.softirqs.value().is_some_and(|softirqs| softirqs.len() >= cpus.len()));
+        if let Reading::Present(found) = &first.ksoftirqd {
             assert_eq!(found.len(), cpus.len());
+            // Where they were found once, they are found again, and what is no such thread any more is looked for anew.
+            let again = read().ksoftirqd;
+            assert!(again.value().unwrap().keys().eq(found.keys()));
+            threads = vec![std::process::id(); cpus.len()];
+            assert!(ksoftirqd(&root, cpus.len(), &mut threads).unwrap().keys().eq(found.keys()));
         }
     }
 }

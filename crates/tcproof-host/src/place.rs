@@ -6,6 +6,7 @@ use std::time::Duration;
 use tcproof_core::snapshot::{Listener, Netns, NetnsId, Sockets, System};
 use tcproof_core::{Absent, ListenerWatch, Reading};
 
+use crate::close_wait::{CloseWaitLooks, Walks};
 use crate::diag::Diag;
 use crate::netns::Target;
 use crate::patience::Patience;
@@ -21,11 +22,13 @@ pub(crate) struct Place {
     pub(crate) diag: Option<Result<Diag, Absent>>,
     pub(crate) flows: flows::Watch,
     pub(crate) patience: Patience,
+    pub(crate) close_wait: CloseWaitLooks,
 }
 
 impl Place {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, diag: None, flows: flows::Watch::default(), patience: Patience::default() }
+        let (flows, patience) = (flows::Watch::default(), Patience::default());
+        Self { target, diag: None, flows, patience, close_wait: CloseWaitLooks::default() }
     }
 }
 
@@ -45,6 +48,7 @@ impl Place {
         at: Duration,
         looks: &mut BTreeMap<u64, ListenerWatch>,
         (system, ports): (&System, bool),
+        walks: &mut Walks,
         before: Option<&Netns>,
     ) -> Netns {
         let diag = self.diag.get_or_insert_with(Diag::open);
@@ -67,7 +71,14 @@ impl Place {
                     look(looks, listener.clone(), at, before.is_some());
                 }
                 ns.listeners = Reading::Present(listeners);
-                ns.sockets = namespace::sockets(diag, &ns, system, before, ports);
+                let close_wait = |diag: &mut Diag, listening: &[u16], sockets: &mut Sockets| {
+                    self.close_wait.look(at, walks, sockets, || namespace::close_wait(diag, listening));
+                };
+                ns.sockets = namespace::sockets(diag, &ns, system, before, ports, close_wait);
+                if ns.sockets.close_wait.absent().is_some_and(Absent::is_not_needed) {
+                    // What is there later is of its own.
+                    self.close_wait = CloseWaitLooks::default();
+                }
             }
             Err(why) => {
                 ns.sockets = Sockets::absent(&why);

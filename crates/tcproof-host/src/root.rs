@@ -17,6 +17,9 @@ use crate::Error;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// What the first read asks for. Most files of `/proc/sys` answer one read only: a second one, at an offset, is empty.
 const FIRST_READ: usize = 64 * 1024;
+/// So a knob is asked with more and more room until it does not fill it. Little at first: the kernel zeroes as much memory as
+/// it is asked for (`proc_sys_call_handler`), and knobs are most of what is read.
+const KNOB_READS: [usize; 3] = [1024, FIRST_READ, 1024 * 1024];
 /// `PID_MAX_LIMIT`: the kernel gives out no more process ids, and no directory that is listed has more entries.
 const MAX_ENTRIES: usize = 4 * 1024 * 1024;
 
@@ -194,6 +197,17 @@ impl Root {
             return Ok(());
         }
         let file = self.open_file(path)?;
+        for room in KNOB_READS.iter().filter(|_| self.is_knob(path)) {
+            bytes.resize(*room, 0);
+            let read = rustix::io::retry_on_intr(|| rustix::io::pread(&file, &mut *bytes, 0));
+            bytes.truncate(*read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(read) if read < *room => return Ok(()),
+                Ok(_) => {}
+                Err(errno) => return Err(self.why(path, errno)),
+            }
+        }
+        bytes.clear();
         bytes.reserve(FIRST_READ);
         loop {
             match rustix::io::read(&file, spare_capacity(bytes)) {
@@ -201,8 +215,9 @@ impl Root {
                 Ok(_) if bytes.len() > MAX_BYTES => {
                     return Err(Absent::Unparsable { place: shown(path), expected: "at most 16 MiB".into() });
                 }
-                // At least as much again, so that a long file takes few reads.
-                Ok(_) => bytes.reserve(FIRST_READ),
+                // So that a long file takes few reads.
+                Ok(_) if bytes.capacity() - bytes.len() < FIRST_READ / 2 => bytes.reserve(FIRST_READ),
+                Ok(_) => {}
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(self.why(path, errno)),
             }
@@ -257,6 +272,11 @@ impl Root {
     /// Whether a live kernel made the file, which is then trusted.
     fn is_kernels(&self, path: &str) -> bool {
         self.live && matches!(path.trim_start_matches('/').split('/').next(), Some("proc" | "sys"))
+    }
+
+    /// Whether the kernel tells all of it in one answer.
+    fn is_knob(&self, path: &str) -> bool {
+        self.is_kernels(path) && path.trim_start_matches('/').starts_with("proc/sys/")
     }
 
     fn open_root(&self) -> Result<OwnedFd, Errno> {

@@ -4,8 +4,9 @@ use tcproof_core::snapshot::{Host, NeighbourTable, PathSystem, System};
 use tcproof_core::{Absent, Reading};
 
 use crate::namespace::{knob, knob_number};
+use crate::path::{self, Threads};
 use crate::procfs::stat::USER_HZ;
-use crate::{Root, path, procfs};
+use crate::{Root, procfs};
 
 /// The machine's facts.
 pub(crate) fn host(root: &Root) -> Host {
@@ -23,9 +24,9 @@ pub(crate) fn host(root: &Root) -> Host {
 }
 
 /// Reads the counters and knobs that are the same in every namespace. Some files exist in the initial one only, and
-/// `initial` says whether this is it.
-pub(crate) fn read(root: &Root, initial: bool) -> System {
-    let system = read_here(root);
+/// `initial` says whether this is it. `threads` keeps what is the same at each reading.
+pub(crate) fn read(root: &Root, initial: bool, threads: &mut Threads) -> System {
+    let system = read_here(root, threads);
     if initial {
         return system;
     }
@@ -61,7 +62,7 @@ fn table_elsewhere(table: NeighbourTable) -> NeighbourTable {
     }
 }
 
-fn read_here(root: &Root) -> System {
+fn read_here(root: &Root, threads: &mut Threads) -> System {
     let net = |file: &str| (root.read(&root.net_path(file)), format!("/{}", root.net_path(file)));
     let sockstat = || {
         let (text, place) = net("sockstat");
@@ -79,7 +80,9 @@ fn read_here(root: &Root) -> System {
         procfs::softnet::parse(&text?, &place)
     };
     let files = || procfs::numbers::file_nr(&root.read("proc/sys/fs/file-nr")?, "/proc/sys/fs/file-nr");
-    let cpu = || procfs::stat::host(&root.read("proc/stat")?, "/proc/stat", USER_HZ);
+    // A line for each CPU and each interrupt: read once for all that is in it.
+    let stat = root.read("proc/stat");
+    let stat = || stat.as_deref().map_err(Clone::clone);
     System {
         // Which groups matter is known only to an observation, which has more than one reading.
         cgroups: Reading::Absent(Absent::OneReading),
@@ -92,8 +95,8 @@ fn read_here(root: &Root) -> System {
         files: files().into(),
         arp: neighbours(root, "arp_cache", "net.ipv4.neigh.default.gc_thresh3"),
         ndisc: neighbours(root, "ndisc_cache", "net.ipv6.neigh.default.gc_thresh3"),
-        cpu: cpu().into(),
-        path: path::system(root),
+        cpu: stat().and_then(|stat| procfs::stat::host(stat, "/proc/stat", USER_HZ)).into(),
+        path: path::system(root, stat(), threads),
     }
 }
 

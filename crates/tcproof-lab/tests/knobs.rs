@@ -241,6 +241,19 @@ fn what_one_namespace_sets_no_other_sees() {
 }
 
 #[test]
+fn a_long_knob_is_read_to_its_end() {
+    let Some(netns) = namespace("a_long_knob_is_read_to_its_end") else { return };
+    // Every other port, or else the kernel tells ranges. Around what a small read takes, and what one write does.
+    for count in [1, 169, 170, 171, 680] {
+        let ports: Vec<_> = (0..count).map(|n| (10_001 + 2 * n).to_string()).collect();
+        let key = "net.ipv4.ip_local_reserved_ports";
+        inside(&netns, || write(&netns, key, &ports.join(",")).unwrap());
+        let read = inside(&netns, || tcproof_host::knob(&Root::new("/"), key));
+        assert!(read.value().unwrap().split(',').eq(&ports), "{count} ports");
+    }
+}
+
+#[test]
 fn the_kernel_takes_what_the_table_says_and_refuses_the_rest() {
     const NAME: &str = "the_kernel_takes_what_the_table_says_and_refuses_the_rest";
     let Some(netns) = namespace(NAME) else { return };

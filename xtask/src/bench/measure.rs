@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 /// How often a running command's memory is looked at: often enough to see its last state, rarely enough not to disturb.
@@ -85,6 +87,13 @@ fn peak(maxrss: u64, parent: Option<u64>, seen: Option<u64>) -> (u64, bool) {
         (_, Some(seen)) => (seen, false),
         (_, None) => (maxrss, true),
     }
+}
+
+/// CPU time of a living process: of all its threads, also those that have ended, to the nanosecond. The ticks of
+/// `/proc/PID/stat` are 10 ms each.
+pub(super) fn cpu_ms(process: u32) -> Result<f64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(process.cast_signed()))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64() * 1e3)
 }
 
 /// Peak resident memory of a living process, in KiB.

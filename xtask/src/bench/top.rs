@@ -7,9 +7,10 @@ use std::time::Duration;
 use std::{fs, process};
 
 use anyhow::{Context, Result, ensure};
-use rustix::param::clock_ticks_per_second;
 
-use super::{Holder, Sockets, namespace, release_binary};
+use super::census::number;
+use super::measure::cpu_ms;
+use super::{Holder, Sockets, named_or_built, namespace};
 
 /// Until the window is full and flows were chosen.
 const SETTLES: Duration = Duration::from_secs(10);
@@ -17,7 +18,7 @@ const SETTLES: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 pub(crate) struct TopArgs {
     /// Numbers of established sockets to measure beside
-    #[arg(long, value_delimiter = ',', default_values_t = [10, 10_000])]
+    #[arg(long, value_delimiter = ',', default_value = "10,10k", value_parser = number)]
     sockets: Vec<u32>,
     /// Keys that are pressed first, for another pane than the verdict
     #[arg(long, default_value = "1")]
@@ -25,6 +26,9 @@ pub(crate) struct TopArgs {
     /// How many seconds are measured
     #[arg(long = "for", default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..), value_name = "SECONDS")]
     seconds: u32,
+    /// Measure this binary instead of building one
+    #[arg(long)]
+    binary: Option<String>,
 }
 
 pub(crate) fn run(workspace: &Path, args: &TopArgs) -> Result<ExitCode> {
@@ -32,7 +36,7 @@ pub(crate) fn run(workspace: &Path, args: &TopArgs) -> Result<ExitCode> {
         println!("SKIP: there is no tmux");
         return Ok(ExitCode::SUCCESS);
     }
-    let binary = release_binary(workspace)?;
+    let binary = named_or_built(workspace, args.binary.as_deref())?;
     namespace::enter_a_fresh_one().context("a network namespace")?;
     namespace::raise_loopback().context("its loopback")?;
     println!("{:>12} {:>14} {:>14} {:>12}", "established", "CPU ms/s", "of one CPU", "MiB");
@@ -69,15 +73,6 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.tmux(&["kill-server"]);
     }
-}
-
-/// User and system time of all its threads, also of those that have ended.
-fn cpu_ms(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("top has ended")?;
-    // Its name may hold anything.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(ticks as f64 * 1e3 / clock_ticks_per_second() as f64)
 }
 
 fn resident_mib(pid: u32) -> Result<f64> {

@@ -35,6 +35,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::close_wait_leak::as_of;
 use super::{Detected, Limit, SocketSet, cannot_accept, host_out_of_files, owner, percent, processes_of, unknown};
 use crate::finding::{Confidence, Finding, Headroom, Level, Remedy, State, Subject};
 use crate::interval::{Interval, ListenerWatch, NetnsChange};
@@ -159,6 +160,11 @@ fn subject(interval: &Interval, pid: Pid, local: Option<String>) -> Subject {
     }
 }
 
+fn leaked((ns, service, group): &(NetnsChange<'_>, &Service, &CloseWait)) -> String {
+    let held = group.held.len();
+    format!("; {held} of them are CLOSE_WAIT connections of {service} that it never closed{}", as_of(ns))
+}
+
 fn of_process(interval: &Interval, pid: Pid, process: &Process, open: u64, limit: u64) -> Option<Finding> {
     if share(open, limit) < OUT {
         return None;
@@ -178,9 +184,7 @@ fn of_process(interval: &Interval, pid: Pid, process: &Process, open: u64, limit
     let has = format!("{name} (pid {pid}) has {open} of {limit} descriptors open");
     let (state, confidence, summary, because) = match (stuck.first(), &leak) {
         (Some((_, watch)), leak) => {
-            let leaked = leak.map_or_else(String::new, |(_, service, group)| {
-                format!("; {} of them are CLOSE_WAIT connections of {service} that it never closed", group.held.len())
-            });
+            let leaked = leak.as_ref().map_or_else(String::new, leaked);
             let because = format!(
                 "the queue of {} was full in {} % of {} looks: accept(2) fails with EMFILE",
                 watch.last.local,
@@ -189,10 +193,10 @@ fn of_process(interval: &Interval, pid: Pid, process: &Process, open: u64, limit
             );
             (State::Limiting, Confidence::Proven, format!("{has}{leaked}"), because)
         }
-        (None, Some((_, service, group))) => (
+        (None, Some(leak)) => (
             State::Limiting,
             Confidence::Likely,
-            format!("{has}; {} of them are CLOSE_WAIT connections of {service} that it never closed", group.held.len()),
+            format!("{has}{}", leaked(leak)),
             "a leak has used them up: what it opens next fails with EMFILE, which no counter shows".into(),
         ),
         (None, None) => (

@@ -78,7 +78,7 @@ mod turned_away;
 pub(crate) mod testing;
 
 // Detail costs a dump of sockets, so the host asks first whether there can be anything to see.
-pub use close_wait_leak::worth_a_dump as close_wait_worth_a_dump;
+pub use close_wait_leak::{worth_a_dump as close_wait_worth_a_dump, worth_a_look as close_wait_worth_a_look};
 pub(crate) use ephemeral_ports::port_ranges;
 pub use ephemeral_ports::{usable_ports, worth_a_dump as ports_worth_a_dump};
 pub use orphans::worth_a_dump as fin_wait2_worth_a_dump;

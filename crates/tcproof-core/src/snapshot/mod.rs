@@ -22,8 +22,8 @@ pub use path::{
     SoftirqCpu, Steering,
 };
 pub use sockets::{
-    CloseWait, Endpoint, FinWait2, Listener, OpenSocket, PortFold, PortUse, Protocol, Service, Sockets, SourcePorts,
-    Tuple, TupleUse,
+    CloseWait, CloseWaitBefore, Endpoint, FinWait2, Listener, OpenSocket, PortFold, PortUse, Protocol, Service,
+    Sockets, SourcePorts, Tuple, TupleUse,
 };
 pub use system::{CpuTimes, FileHandles, NeighbourTable, SoftnetCpu, System};
 

@@ -131,6 +131,12 @@ pub struct Sockets {
     pub half_open: Reading<BTreeMap<Endpoint, u32>>,
     /// Connections whose peer has closed and whose application has not, by service.
     pub close_wait: Reading<BTreeMap<Service, CloseWait>>,
+    /// When those were looked at, where that was before the snapshot: a patient watch looks seldom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_wait_at: Option<Duration>,
+    /// What such a watch had found the time before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_wait_before: Option<CloseWaitBefore>,
     /// Connections waiting for their peer's FIN.
     pub fin_wait2: Reading<FinWait2>,
     /// Use of the ephemeral ports.
@@ -149,6 +155,8 @@ impl Sockets {
         Self {
             half_open: Reading::Absent(why.clone()),
             close_wait: Reading::Absent(why.clone()),
+            close_wait_at: None,
+            close_wait_before: None,
             fin_wait2: Reading::Absent(why.clone()),
             ports: Reading::Absent(why.clone()),
         }
@@ -205,6 +213,15 @@ pub struct CloseWait {
     pub inode: Inode,
     /// Control group of that socket.
     pub cgroup_id: Option<u64>,
+}
+
+/// The look at CLOSE_WAIT sockets before the last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseWaitBefore {
+    /// When.
+    pub at: Duration,
+    /// What was found.
+    pub found: BTreeMap<Service, CloseWait>,
 }
 
 /// FIN_WAIT2 sockets of a namespace, by what the kernel keeps for them.

@@ -12,6 +12,7 @@ use super::open::called;
 use super::sockets::Listings;
 use super::tree::{Text, Tree};
 use super::{Dump, Error, Identity, When, clock, netstat, nstat, shown, sockets};
+use crate::path::Threads;
 use crate::root::Texts;
 use crate::settings::swapped;
 use crate::{Root, namespace, system};
@@ -145,7 +146,8 @@ pub(super) fn dump(name: String, tree: &mut Tree) -> Result<Dump, Error> {
             "tcp_mem is in pages, of which neither uname -a nor /proc/meminfo tells the size here: {PAGE} bytes are assumed"
         ));
     }
-    let base = Snapshot { host: host_of, system: system::read(&root, true), ..Snapshot::default() };
+    let base =
+        Snapshot { host: host_of, system: system::read(&root, true, &mut Threads::default()), ..Snapshot::default() };
     parts.entry(HOST.into()).or_default();
     let is_sos = tree.is_sos();
     let places = parts.into_iter().map(|(name, parts)| namespace(&root, name, parts, is_sos, &mut notes)).collect();

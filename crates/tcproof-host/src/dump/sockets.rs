@@ -258,6 +258,8 @@ impl<'a> Fold<'a> {
                 ),
                 false => Reading::Present(close_wait),
             },
+            close_wait_at: None,
+            close_wait_before: None,
             fin_wait2: Reading::Present(self.fin_wait2),
             ports: match self.range {
                 Some(_) => Reading::Present(self.ports.finish()),
