@@ -423,6 +423,8 @@ fn a_namespace_that_is_gone_is_said_so() {
 
 /// Beyond the descriptors that one call reads.
 const FAR: i32 = 3000;
+/// More than the buffer holds, which a call fills for the next one to go on.
+const MANY: usize = 4000;
 
 /// As `/proc/PID/fd` has them.
 fn sockets_of(pid: u32) -> BTreeSet<u32> {
@@ -446,8 +448,11 @@ fn descriptors_are_those_of_proc() {
             [crowd("127.0.0.1:0", "127.0.0.1", 30), crowd("[::1]:0", "::1", 20), crowd("[::]:0", "127.0.0.1", 1)]
         })
         .unwrap();
-    // One more, so far up in the table that another call has to read it.
-    let far = rustix::io::fcntl_dupfd_cloexec(&crowds[0].held[0], FAR).unwrap();
+    // Many more, so far up in the table that other calls have to read them.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let all = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
+    let far: Vec<_> = (0..MANY).map(|_| rustix::io::fcntl_dupfd_cloexec(&crowds[0].held[0], FAR).unwrap()).collect();
     // The same socket in another process too.
     let mut child = lab.server.run_in(|| holder(&crowds[0])).unwrap();
     let files = Files::load().unwrap_or_else(|why| panic!("{why}\n{}", why.log()));
@@ -460,9 +465,9 @@ fn descriptors_are_those_of_proc() {
     let in_proc = sockets_of(own);
     // Other tests hold sockets of other namespaces at the same time.
     assert!(own_sockets.is_subset(&in_proc));
-    let expected = crowds.iter().map(|crowd| crowd.held.len() + 1).sum::<usize>() + 1;
+    let expected = crowds.iter().map(|crowd| crowd.held.len() + 1).sum::<usize>() + MANY;
     assert_eq!(of(own).count(), expected);
-    assert!(own_sockets.contains(&far.as_raw_fd().unsigned_abs()) && far.as_raw_fd() >= FAR);
+    assert!(far.iter().all(|far| own_sockets.contains(&far.as_raw_fd().unsigned_abs()) && far.as_raw_fd() >= FAR));
     // Its standard input.
     assert_eq!(of(other).map(|one| one.fd).collect::<Vec<_>>(), [0]);
     assert!(of(own).any(|one| one.state == State::Listen.number() && one.protocol == 6));
@@ -473,7 +478,7 @@ fn descriptors_are_those_of_proc() {
     let total: u64 = counted.processes[&own].total();
     assert_eq!(usize::try_from(total).unwrap(), expected);
     assert_eq!(counted.processes[&own].of(State::Listen), 3);
-    assert_eq!(counted.processes[&own].of(State::Established), 2 * 51 + 1);
+    assert_eq!(counted.processes[&own].of(State::Established) as usize, 2 * 51 + MANY);
     assert_eq!(counted.processes[&other].total(), 1);
     assert_eq!(counted.processes.len(), 2, "{:?}", counted.processes);
     child.kill().unwrap();
