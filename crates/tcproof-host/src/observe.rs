@@ -12,7 +12,7 @@ use tcproof_core::{Absent, Interval, ListenerWatch, Looks, Reading, sockets_of_i
 
 use crate::path::Threads;
 use crate::watch::{SAMPLE_EVERY, Watch};
-use crate::{Error, Options, Progress, Root, Scope, flows, namespace, system};
+use crate::{Error, Options, Progress, Root, Scope, flows, namespace, netns, system};
 
 /// Probes in the kernel, of which this crate knows no more than what they count.
 pub trait Probes {
