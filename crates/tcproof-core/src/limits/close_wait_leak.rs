@@ -18,8 +18,9 @@
 //! stays `likely`. Answers that take longer than 35 s and have only just begun to be asked for can look the same;
 //! look again later. Sockets without an inode were never accepted, so nobody could have closed them: they don't count.
 //!
-//! `serve` and `top` look as seldom as costs 0.02 % of a CPU, or 0.2 % where there are ten of one service: the two looks that
-//! are compared may be some minutes apart, which is the window then, and the finding says when the last one was.
+//! `serve` and `top` look in every fourth window, more seldom where looking is dear (but each five minutes), and closely where
+//! there are ten of one service. The two looks that are compared may be that far apart, which is the window then, and the finding
+//! says when the last one was.
 //!
 //! Cause: `application-leak`. Always `near`; when descriptors run out because of it, `file-descriptors` says so.
 //!
