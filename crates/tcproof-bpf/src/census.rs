@@ -18,10 +18,10 @@ use crate::walk::{Met, Namespace, Table, Walk, With, v4, v6};
 const ROWS: usize = 3584;
 /// Kinds of sockets: a state's number, those that this version does not know, and one more.
 const KINDS: usize = 16;
-const UNKNOWN: usize = 0;
-const SMALL_FIN_WAIT2: usize = 15;
-/// States in which a connection has a file, or will have one.
-const HELD: [u8; 3] = [State::Established.number(), State::SynSent.number(), State::CloseWait.number()];
+const UNKNOWN: u8 = 0;
+const SMALL_FIN_WAIT2: u8 = 15;
+/// States in which a connection has a file, or will have one: a bit each.
+const HELD: u16 = 1 << State::Established.number() | 1 << State::SynSent.number() | 1 << State::CloseWait.number();
 
 /// Counts by a walk in the kernel.
 #[derive(Debug)]
@@ -109,8 +109,8 @@ impl Holders for BpfHolders {
         self.files.for_each(|holding| {
             // One that is neither connected nor listens is in no census.
             if there.contains(&holding.netns) && holding.state != State::Close.number() {
-                let known = Some(usize::from(holding.state)).filter(|state| *state < SMALL_FIN_WAIT2);
-                processes.entry(holding.pid).or_default()[known.unwrap_or(UNKNOWN)] += 1;
+                let known = Some(holding.state).filter(|state| *state < SMALL_FIN_WAIT2);
+                processes.entry(holding.pid).or_default()[usize::from(known.unwrap_or(UNKNOWN))] += 1;
             }
         })?;
         for (pid, kinds) in processes {
@@ -200,10 +200,10 @@ struct Fold<'a, 'b> {
     singly: bool,
     /// The namespace of the last socket, and its place.
     last: Option<(u32, usize)>,
-    /// By both ends' addresses, the client's first: in one word, or in two each. A v4-mapped address meets its equal in the
-    /// tally.
+    /// By both ends' addresses, the client's first: in one word, or in two each, in the host's order. A v4-mapped address meets
+    /// its equal in the tally.
     fours: HashMap<(PlacePortEnd, u64), Row, FxBuildHasher>,
-    sixes: HashMap<(PlacePortEnd, [u64; 4]), Row, FxBuildHasher>,
+    sixes: HashMap<(PlacePortEnd, [u64; 2], [u64; 2]), Row, FxBuildHasher>,
     cgroups: Kept<u64, Kinds>,
     single: Vec<(usize, Met)>,
 }
@@ -270,23 +270,24 @@ impl<'a, 'b> Fold<'a, 'b> {
         if let Some(cgroup) = met.cgroup {
             self.cgroups.at(cgroup)[kind] += 1;
         }
-        let end = place.service(met.local_port, met.remote_port);
-        let (client_port, service_port) = match end {
-            End::Local => (met.remote_port, met.local_port),
-            End::Remote => (met.local_port, met.remote_port),
-        };
-        let place_port_end = (index as u64) << 32 | u64::from(service_port) << 1 | u64::from(end == End::Remote);
+        // A hash has no order, so that no branch on a socket can be foretold: where there are two ways, both are computed.
+        let is_client = place.service(met.local_port, met.remote_port) == End::Remote;
+        let [client_port, service_port] = swapped_if(!is_client, [met.local_port, met.remote_port]);
+        let place_port_end = (index as u64) << 32 | u64::from(service_port) << 1 | u64::from(is_client);
         let [a, b, c, d] = met.addresses;
+        // What differs between addresses are the last bytes, and the hash hands nothing down from a word's upper bits: so they
+        // are put lowest.
         let row = if met.is_v6 {
-            let ends = if end == End::Local { [a, b, c, d] } else { [c, d, a, b] };
-            self.sixes.entry((place_port_end, ends)).or_default()
+            let [client, service] = swapped_if(is_client, [[a, b], [c, d]]);
+            self.sixes.entry((place_port_end, client.map(u64::from_be), service.map(u64::from_be))).or_default()
         } else {
-            let ends = if end == End::Local { a } else { a.rotate_left(32) };
+            let ends = u64::from_be(a.rotate_left(32 * u32::from(is_client)));
             self.fours.entry((place_port_end, ends)).or_default()
         };
         row.kinds[kind] += 1;
         // TIME_WAIT and what else is not whole has no file; what was closed has mostly none.
-        if row.members[MEMBERS - 1].port == 0 && HELD.contains(&met.state) && !met.is_small {
+        let may_have_file = !met.is_small & (HELD >> met.state & 1 == 1);
+        if may_have_file & (row.members[MEMBERS - 1].port == 0) {
             row.remember(Connection { port: client_port, device: met.device });
         }
         if self.fours.len() + self.sixes.len() == ROWS {
@@ -309,11 +310,14 @@ impl<'a, 'b> Fold<'a, 'b> {
             }
         }
         let fours = self.fours.drain().map(|((place_port_end, ends), row)| {
+            let ends = ends.to_be();
             let [client, service] = [ends as u32, (ends >> 32) as u32].map(v4);
             (place_port_end, client, service, row)
         });
-        let sixes =
-            self.sixes.drain().map(|((place_port_end, [a, b, c, d]), row)| (place_port_end, v6(a, b), v6(c, d), row));
+        let sixes = self.sixes.drain().map(|((place_port_end, client, service), row)| {
+            let [client, service] = [client, service].map(|[first, second]| v6(first.to_be(), second.to_be()));
+            (place_port_end, client, service, row)
+        });
         for (place_port_end, client, service, row) in fours.chain(sixes) {
             let end = if place_port_end & 1 == 0 { End::Local } else { End::Remote };
             let port = (place_port_end >> 1) as u16;
@@ -344,19 +348,23 @@ impl<'a, 'b> Fold<'a, 'b> {
 
 /// The number of a socket's state; of what is kept of one in FIN_WAIT2, one that no state has.
 fn kind(met: &Met) -> usize {
-    match usize::from(met.state) {
-        _ if met.is_small && met.state == State::FinWait2.number() => SMALL_FIN_WAIT2,
-        state if state < SMALL_FIN_WAIT2 => state,
-        _ => UNKNOWN,
-    }
+    let state = if met.state < SMALL_FIN_WAIT2 { met.state } else { UNKNOWN };
+    let is_small_fin_wait2 = met.is_small & (state == State::FinWait2.number());
+    (if is_small_fin_wait2 { SMALL_FIN_WAIT2 } else { state }).into()
+}
+
+/// Both, the other way round if so.
+fn swapped_if<T: Copy>(is_so: bool, [first, second]: [T; 2]) -> [T; 2] {
+    if is_so { [second, first] } else { [first, second] }
 }
 
 /// The state of a kind, and whether it is none of whole sockets ([`tcproof_core::census::Seen::small`]).
 fn of_kind(kind: usize) -> Option<(State, bool)> {
-    if kind == SMALL_FIN_WAIT2 {
+    let number = u8::try_from(kind).ok()?;
+    if number == SMALL_FIN_WAIT2 {
         return Some((State::FinWait2, true));
     }
-    let state = State::of_number(u8::try_from(kind).ok()?)?;
+    let state = State::of_number(number)?;
     Some((state, matches!(state, State::TimeWait | State::NewSynRecv)))
 }
 
@@ -366,6 +374,8 @@ fn counted(kinds: &Kinds) -> impl Iterator<Item = (usize, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
     use tcproof_core::census::{Bounds, PortRange, Seen};
@@ -437,7 +447,7 @@ mod tests {
             prop_assert_eq!(states(&folded), states(&single));
             // Every row with a connection that a file may hold names one, and no other row does.
             for (key, of) in folded.destinations() {
-                let held = HELD.iter().filter_map(|number| State::of_number(*number)).any(|state| of.states.of(state) > 0);
+                let held = State::ALL.into_iter().any(|state| HELD >> state.number() & 1 == 1 && of.states.of(state) > 0);
                 prop_assert_eq!(of.members[0].is_some(), held, "{:?}", key);
                 for member in of.members.iter().flatten() {
                     let Member::Connection { client, device: 3 } = *member else { panic!("{member:?}") };
@@ -445,10 +455,49 @@ mod tests {
                         End::Local => (key.tuple.destination, client),
                         End::Remote => (client, key.tuple.destination),
                     };
-                    let is_it = |seen: &Seen| (seen.local, seen.remote) == (local, remote) && HELD.contains(&seen.state);
+                    let is_it = |seen: &Seen| (seen.local, seen.remote) == (local, remote) && HELD >> seen.state & 1 == 1;
                     prop_assert!(mets.iter().any(|met| is_it(&met.seen())), "{:?}", member);
                 }
             }
+        }
+    }
+
+    /// Neighbours are what most hosts talk to, and what falls on one place of a table costs a search in it.
+    #[test]
+    fn rows_of_neighbours_are_apart_in_the_table() {
+        let places = [place()];
+        let there: There = [(NETNS, 0)].into_iter().collect();
+        let mut tally = Tally::new(Bounds::default());
+        let all = Mutex::new(&mut tally);
+        for is_local in [false, true] {
+            let mut fold = Fold::new(&places, &there, &all, false);
+            for last in 0..256_u64 {
+                let (mut four, mut six) = (127_u64, [0; 4]);
+                four |= if is_local { last << 56 } else { last << 24 };
+                six[if is_local { 3 } else { 1 }] = last << 56;
+                for (is_v6, addresses) in [(false, [four, 0, 0, 0]), (true, six)] {
+                    fold.add(&Met {
+                        netns: NETNS,
+                        state: 1,
+                        is_small: false,
+                        is_v6,
+                        local_port: 80,
+                        remote_port: 50_000,
+                        addresses,
+                        inode: 0,
+                        device: 0,
+                        cgroup: None,
+                    });
+                }
+            }
+            let (fours, sixes) = (&fold.fours, &fold.sixes);
+            assert_eq!((fours.len(), sixes.len()), (256, 256));
+            // hashbrown: the place by the lowest bits, in a table of 4096.
+            let place = |hash: u64| hash & 0xfff;
+            let four: BTreeSet<_> = fours.keys().map(|key| place(fours.hasher().hash_one(key))).collect();
+            let six: BTreeSet<_> = sixes.keys().map(|key| place(sixes.hasher().hash_one(key))).collect();
+            assert!(four.len() > 200 && six.len() > 200, "{} {}", four.len(), six.len());
+            fold.pour();
         }
     }
 
