@@ -86,12 +86,16 @@ fn types_in_a_file_that_is_empty_or_foreign_are_not_read() {
             "--mount",
             "sh",
             "-c",
-            "mount --bind \"$1\" \"$2\" && cmp \"$1\" \"$2\" && exec \"$3\" --exact every_skeleton_loads",
+            "mount --bind \"$1\" \"$2\" || exit 77; cmp \"$1\" \"$2\" && exec \"$3\" --exact every_skeleton_loads",
             "-",
         ]);
         command.arg(&file).arg(FILE).arg(std::env::current_exe().unwrap());
         match command.output() {
-            Ok(output) => assert!(output.status.success(), "{name}: {output:?}"),
+            Ok(output) if output.status.code() == Some(77) => return skip("nothing may be mounted here"),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stdout);
+                assert!(output.status.success() && said.contains("1 passed"), "{name}: {output:?}");
+            }
             Err(error) => return skip(&format!("unshare: {error}")),
         }
     }

@@ -278,8 +278,8 @@ impl Counting<'_> {
                 census.holders = by;
                 self.unseen.extend(held.unseen);
             }
-            let without = self.owners(&mut census, &destinations);
-            self.unseen.extend(without);
+            let ownerless = self.owners(&mut census, &destinations);
+            self.unseen.extend(ownerless);
         } else if self.ask.processes {
             self.unseen.push(Unseen { what: "what processes hold".into(), why: no_kernel("descriptors") });
         }
@@ -410,28 +410,19 @@ impl Counting<'_> {
         Top { rows: rows.into_iter().map(|(pid, states)| owners::process(self.root, pid, Some(states))).collect(), of }
     }
 
-    /// Of the first socket of a row that has a file, or 0. A walk that reads no inode names connections instead: the kernel
-    /// finds each by its hash.
-    fn inode(&mut self, row: &DestinationRow, members: &Members) -> Inode {
-        let visited = self.visited.iter_mut().find(|visited| visited.place.netns == row.netns);
-        let mut diag = visited.and_then(|visited| visited.diag.as_mut().ok());
-        let mut of = |member: &Member| match *member {
-            Member::Inode(inode) => Some(inode),
-            Member::Connection { client, device } => {
-                let (local, remote) = match row.service {
-                    End::Local => (row.tuple.destination, client),
-                    End::Remote => (client, row.tuple.destination),
-                };
-                let ends = Ends { local, remote, cookie: ANY_COOKIE, device };
-                diag.as_mut()?.look(&ends, Extensions::default(), |socket| socket.inode()).ok()?
+    /// Who holds the sockets of the rows; and how many of them were not found since sock_diag did not tell their inodes, or
+    /// because the search is bounded.
+    fn owners(&mut self, census: &mut Census, destinations: &[(DestinationRow, Members)]) -> Vec<Unseen> {
+        let (mut inodes, mut untold) = (Vec::new(), None);
+        for (row, members) in destinations {
+            let visited = self.visited.iter_mut().find(|visited| visited.place.netns == row.netns);
+            let told = visited.map_or(Ok(0), |visited| inode(&mut visited.diag, row, members));
+            if let Err(why) = &told {
+                untold.get_or_insert((why.clone(), 0)).1 += 1;
             }
-        };
-        members.iter().flatten().filter_map(&mut of).find(|inode| *inode != 0).unwrap_or(0)
-    }
-
-    /// Who holds the sockets of the rows; and how many of them were not found because the search is bounded.
-    fn owners(&mut self, census: &mut Census, destinations: &[(DestinationRow, Members)]) -> Option<Unseen> {
-        let destinations: Vec<_> = destinations.iter().map(|(row, members)| (row, self.inode(row, members))).collect();
+            inodes.push(told.unwrap_or(0));
+        }
+        let destinations: Vec<_> = destinations.iter().map(|(row, _)| row).zip(inodes).collect();
         let listening = census.listeners.rows.iter().map(|row| (row.netns, row.listener.inode));
         let connected = destinations.iter().map(|(row, inode)| (row.netns, *inode));
         let wanted: BTreeSet<(NetnsId, Inode)> = listening.chain(connected).filter(|(_, inode)| *inode != 0).collect();
@@ -455,14 +446,39 @@ impl Counting<'_> {
         if census.holders.is_none() {
             census.processes.of = census.processes.rows.len();
         }
-        (was_cut && without > 0).then(|| Unseen {
+        let cut = (was_cut && without > 0).then(|| Unseen {
             what: format!("owners of {without} rows"),
             why: Absent::Failed {
                 what: "the search for them".into(),
                 error: "it ended before all descriptors were looked at; --by process counts all".into(),
             },
-        })
+        });
+        let untold = untold.map(|(why, rows)| Unseen { what: format!("owners of {rows} destinations"), why });
+        untold.into_iter().chain(cut).collect()
     }
+}
+
+/// Of the first socket of a row that has a file, or 0. A walk that reads no inode names connections instead: the kernel finds
+/// each by its hash.
+fn inode(diag: &mut Result<Diag, Absent>, row: &DestinationRow, members: &Members) -> Result<Inode, Absent> {
+    for member in members.iter().flatten() {
+        let found = match *member {
+            Member::Inode(inode) => inode,
+            Member::Connection { client, device } => {
+                let (local, remote) = match row.service {
+                    End::Local => (row.tuple.destination, client),
+                    End::Remote => (client, row.tuple.destination),
+                };
+                let ends = Ends { local, remote, cookie: ANY_COOKIE, device };
+                let diag = diag.as_mut().map_err(|why| why.clone())?;
+                diag.look(&ends, Extensions::default(), |socket| socket.inode())?.unwrap_or(0)
+            }
+        };
+        if found != 0 {
+            return Ok(found);
+        }
+    }
+    Ok(0)
 }
 
 #[cfg(test)]

@@ -34,6 +34,40 @@ fn our_own_sockets_are_counted_by_either_backend() {
 }
 
 #[test]
+fn a_row_has_the_inode_of_a_connection_that_is_there_and_says_why_it_has_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let client = TcpStream::connect(at).unwrap();
+    let server = listener.accept().unwrap().0;
+    let waiting = TcpStream::connect(at).unwrap();
+    let service = tcproof_core::snapshot::Endpoint::from(at);
+    let row = DestinationRow {
+        netns: NetnsId(1),
+        service: End::Local,
+        tuple: tcproof_core::snapshot::Tuple { source: at.ip(), destination: service },
+        states: Counts::default(),
+        others: 0,
+        ports: None,
+        owners: Vec::new(),
+    };
+    let connection = |client: &TcpStream| {
+        let client = client.local_addr().unwrap().into();
+        Some(Member::Connection { client, device: 0 })
+    };
+    let of = |members: Members| inode(&mut Diag::open(), &row, &members);
+    let held = rustix::fs::fstat(&server).unwrap().st_ino;
+    assert_eq!(of([connection(&waiting), connection(&client), None]), Ok(held));
+    // It waits to be accepted; and one that has gone is not its listener.
+    assert_eq!(of([connection(&waiting), None, None]), Ok(0));
+    let gone = Member::Connection { client: tcproof_core::snapshot::Endpoint::new(at.ip(), 9), device: 0 };
+    assert_eq!(of([Some(gone), None, None]), Ok(0));
+    // An inode needs no sock_diag, a connection does.
+    let why = Absent::not_in_kernel("sock_diag");
+    assert_eq!(inode(&mut Err(why.clone()), &row, &[Some(Member::Inode(7)), None, None]), Ok(7));
+    assert_eq!(inode(&mut Err(why.clone()), &row, &[connection(&client), None, None]), Err(why));
+}
+
+#[test]
 fn a_backend_that_is_not_there_is_said_and_nothing_is_counted_as_zero() {
     let census = census(&Root::new("/"), &Ask { method: Some(Method::Bpf), ..ask() }, &NoExtra).unwrap();
     assert_eq!(census.refused.len(), 1);

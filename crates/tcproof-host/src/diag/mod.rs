@@ -70,7 +70,13 @@ impl Diag {
         let mut buffer = [0; ONE_SOCKET_BYTES];
         let read_bytes = self.receive(&mut buffer)?;
         let mut seen = None;
-        match dump_messages(&buffer[..read_bytes], self.sequence, |socket| seen = Some(read(socket))) {
+        // Of a connection that is gone the kernel finds the listener it came to (`inet_lookup`), which has no other end.
+        let mut each = |socket: &Socket<'_>| {
+            if socket.remote().port == ends.remote.port {
+                seen = Some(read(socket));
+            }
+        };
+        match dump_messages(&buffer[..read_bytes], self.sequence, &mut each) {
             // No such connection (any more): ENOENT, or ESTALE where the ports are another one's by now.
             Err(_) if gone(&buffer[..read_bytes]) => Ok(None),
             Err(why) => Err(why),
@@ -191,6 +197,11 @@ mod tests {
             drop((client, server));
             ends.remote.port ^= 1;
             assert_eq!(look(&ends), Ok(None));
+            // Nor is it the listener, which would be found in place of it.
+            let mut gone = Ends { local: ends.remote, remote: ends.local, cookie: ANY_COOKIE, ..ends };
+            gone.local.port ^= 1;
+            gone.remote.port = 9;
+            assert_eq!(look(&gone), Ok(None));
         }
     }
 
