@@ -44,9 +44,8 @@ pub(crate) struct ApplyArgs {
     /// Show what would be changed, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Where the journal is kept
-    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
-    pub(crate) journal: PathBuf,
+    #[command(flatten)]
+    pub(crate) journal: JournalDir,
     /// Run this once the knobs are written, such as the reload by which a service listens again; if it fails, all is taken
     /// back
     #[arg(last = true, value_name = "COMMAND")]
@@ -88,14 +87,21 @@ pub(crate) struct VerifyArgs {
     pub(crate) command: Vec<String>,
 }
 
+/// What was changed, so that it can be taken back.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JournalDir {
+    /// Where the journal is kept
+    #[arg(id = "journal", long, value_name = "DIR", default_value = JOURNAL)]
+    pub(crate) dir: PathBuf,
+}
+
 /// `confirm`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConfirmArgs {
     /// Which change (none: the one that waits)
     pub(crate) id: Option<String>,
-    /// Where the journal is kept
-    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
-    pub(crate) journal: PathBuf,
+    #[command(flatten)]
+    pub(crate) journal: JournalDir,
 }
 
 /// `rollback`.
@@ -113,9 +119,8 @@ pub(crate) struct RollbackArgs {
     /// Also what somebody else has changed since
     #[arg(long)]
     pub(crate) force: bool,
-    /// Where the journal is kept
-    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
-    pub(crate) journal: PathBuf,
+    #[command(flatten)]
+    pub(crate) journal: JournalDir,
 }
 
 /// `journal`.
@@ -123,9 +128,8 @@ pub(crate) struct RollbackArgs {
 pub(crate) struct JournalArgs {
     /// Which change (none: all)
     pub(crate) id: Option<String>,
-    /// Where the journal is kept
-    #[arg(long, value_name = "DIR", default_value = JOURNAL)]
-    pub(crate) journal: PathBuf,
+    #[command(flatten)]
+    pub(crate) journal: JournalDir,
 }
 
 /// `undo-watch`.

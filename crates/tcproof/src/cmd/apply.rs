@@ -61,7 +61,7 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
     if !args.yes && !agreed()? {
         return Ok(Exit::Done.into());
     }
-    let here = surroundings(&args.journal)?;
+    let here = surroundings(&args.journal.dir)?;
     let asked_to_stop = stop_flag()?;
     let before = match args.confirm {
         Confirmation::Verified => Some(observation(args.window, &scope_of(&plan), args.ebpf)?),
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &ApplyArgs, output: &OutputArgs) -> anyhow::Result<ExitC
         };
     let until_ms = boottime_ms() + u64::try_from(waits.as_millis()).unwrap_or(u64::MAX);
     // Before anything is changed: from then on the undo does not hang on this process.
-    let undo = Undo::arm(&here, &args.journal, &plan, until_ms)?;
+    let undo = Undo::arm(&here, &args.journal.dir, &plan, until_ms)?;
     let exit = match here.apply(&plan, until_ms, persist) {
         Ok(_) => {
             let at = now();
@@ -248,7 +248,7 @@ fn settling(args: &ApplyArgs, plan: &Plan) -> Duration {
 
 /// What boot will need to set the values too, with what may keep it from that.
 fn persisting(args: &ApplyArgs, plan: &Plan) -> anyhow::Result<journal::Persist> {
-    let Persisting { persist, warnings } = surroundings(&args.journal)?.persisting(plan, &args.sysctl_dir)?;
+    let Persisting { persist, warnings } = surroundings(&args.journal.dir)?.persisting(plan, &args.sysctl_dir)?;
     say!("  once confirmed, in {} too", sanitize(&persist.path));
     for warning in warnings {
         say!("tcproof: warning: {}", sanitize(&warning));

@@ -14,7 +14,7 @@ use crate::cli::{ConfirmArgs, RollbackArgs};
 /// Keeps what waits.
 pub(crate) fn confirm(args: &ConfirmArgs) -> anyhow::Result<ExitCode> {
     require_root()?;
-    let here = surroundings(&args.journal)?;
+    let here = surroundings(&args.journal.dir)?;
     let id = match here.confirm(args.id.as_deref(), &here.user) {
         Ok(id) => id,
         Err(error) => {
@@ -38,7 +38,7 @@ pub(crate) fn confirm(args: &ConfirmArgs) -> anyhow::Result<ExitCode> {
 /// Takes back.
 pub(crate) fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
     require_root()?;
-    let here = surroundings(&args.journal)?;
+    let here = surroundings(&args.journal.dir)?;
     let why = format!("asked for by {}", here.user);
     if args.all {
         return rollback_all(&here, &why, args.force);

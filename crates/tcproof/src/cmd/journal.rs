@@ -10,7 +10,7 @@ use crate::cli::{JournalArgs, OutputArgs};
 
 /// Runs it.
 pub(crate) fn run(args: &JournalArgs, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    let store = Store::at(&args.journal);
+    let store = Store::at(&args.journal.dir);
     let ids = match &args.id {
         Some(id) => vec![id.clone()],
         None => store.ids()?,
